@@ -1,0 +1,37 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { SpanKind } from '@opentelemetry/api';
+import type { OperationId, Provider } from '../metrics/catalogue.js';
+import { inSpan } from '../tracing/spans.js';
+import { wrapMethod } from './wrap-method.js';
+
+export interface ProviderOperation {
+  provider: Provider;
+  /** Operation id such as `messages.create`; never a URL. */
+  endpoint: OperationId;
+}
+
+const running = new AsyncLocalStorage<ProviderOperation>();
+
+/** The provider operation in whose name the current HTTP request is made. */
+export function currentProviderOperation(): ProviderOperation | undefined {
+  return running.getStore();
+}
+
+/**
+ * Names a public method of a provider client: its span is `<provider>.<endpoint>`, and every HTTP request made
+ * inside is counted and timed under that operation by the instrumented HTTP client.
+ */
+export function ProviderCall(operation: ProviderOperation): MethodDecorator {
+  return wrapMethod((original, self, args) =>
+    running.run(operation, () =>
+      inSpan(
+        `${operation.provider}.${operation.endpoint}`,
+        {
+          kind: SpanKind.CLIENT,
+          attributes: { 'peer.service': operation.provider, 'rpc.method': operation.endpoint },
+        },
+        () => original.apply(self, args),
+      ),
+    ),
+  );
+}

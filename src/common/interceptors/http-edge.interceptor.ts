@@ -1,0 +1,110 @@
+import { context as otelContext } from '@opentelemetry/api';
+import { getRPCMetadata, RPCType } from '@opentelemetry/core';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { v7 as uuidv7 } from 'uuid';
+import { type Context, currentContext, runInContext } from '../context/context.js';
+import type { WebhookRoute } from '../decorators/webhook.decorator.js';
+import type { AppLogger } from '../logging/logger.js';
+import { HTTP_METHODS, type HttpStatusLabel, type RouteTemplate } from '../metrics/catalogue.js';
+import { metrics } from '../metrics/metrics.js';
+
+/** Routes that would drown the log and the histograms: probes and the scrape itself. */
+const QUIET_ROUTES = /^\/(health|metrics)(\/|$)/;
+
+interface Edge {
+  context: Context;
+  startedAt: number;
+  /** Facts for the access line: provider and event id of a webhook. */
+  facts: Record<string, unknown>;
+}
+
+const edges = new WeakMap<FastifyRequest, Edge>();
+
+/**
+ * The HTTP edge, in Fastify hooks rather than in a Nest interceptor: an interceptor sees neither refused guards nor
+ * unmatched routes nor unreadable bodies, and those must be counted, logged and correlated like any other answer.
+ */
+export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): void {
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    const edge: Edge = {
+      context: { correlationId: uuidv7(), module: moduleOf(request) },
+      startedAt: performance.now(),
+      facts: {},
+    };
+    edges.set(request, edge);
+    nameServerSpan(request);
+    runInContext(edge.context, done);
+  });
+
+  // Reading the body resumes in the socket's own async context; step back into the request's.
+  fastify.addHook('preValidation', (request, _reply, done) => {
+    const edge = edges.get(request);
+    if (edge && currentContext() !== edge.context) runInContext(edge.context, done);
+    else done();
+  });
+
+  // Late, because a webhook may have turned out to continue an earlier journey.
+  fastify.addHook('onSend', (request, reply, _payload, done) => {
+    const edge = edges.get(request);
+    if (edge) reply.header('x-correlation-id', edge.context.correlationId);
+    done();
+  });
+
+  fastify.addHook('onResponse', (request, reply, done) => {
+    const edge = edges.get(request);
+    if (edge) runInContext(edge.context, () => record(request, reply, edge, logger));
+    done();
+  });
+}
+
+/** Milliseconds since the request was received; the share of a latency that the database's clock has not seen. */
+export function elapsedMs(request: FastifyRequest): number {
+  const edge = edges.get(request);
+  return edge ? performance.now() - edge.startedAt : 0;
+}
+
+/** Adds facts to the access line of this request. */
+export function describeRequest(request: FastifyRequest, facts: Record<string, unknown>): void {
+  Object.assign(edges.get(request)?.facts ?? {}, facts);
+}
+
+function record(request: FastifyRequest, reply: FastifyReply, edge: Edge, logger: AppLogger): void {
+  const latencyMs = performance.now() - edge.startedAt;
+  const route = routeOf(request);
+  const status = String(reply.statusCode) as HttpStatusLabel;
+  const method = HTTP_METHODS.find((known) => known === request.method) ?? '_OTHER';
+  const webhook = webhookOf(request);
+  if (webhook) metrics.observe('webhook_handler_duration_ms', latencyMs, { ...webhook, status });
+  if (QUIET_ROUTES.test(route)) return;
+  metrics.observe('http_request_duration_ms', latencyMs, { route, method, status });
+  const level = reply.statusCode >= 500 ? 'error' : reply.statusCode >= 400 ? 'warn' : 'info';
+  logger[level](
+    {
+      method,
+      route,
+      status: reply.statusCode,
+      latency_ms: Math.round(latencyMs * 10) / 10,
+      ...(webhook && { provider: webhook.provider }),
+      ...edge.facts,
+    },
+    'request completed',
+  );
+}
+
+function routeOf(request: FastifyRequest): RouteTemplate {
+  return (request.is404 ? 'unmatched' : (request.routeOptions.url ?? 'unmatched')) as RouteTemplate;
+}
+
+function webhookOf(request: FastifyRequest): WebhookRoute | undefined {
+  return (request.routeOptions.config as { webhook?: WebhookRoute } | undefined)?.webhook;
+}
+
+function moduleOf(request: FastifyRequest): Context['module'] {
+  return webhookOf(request)?.provider === 'stripe' ? 'billing' : webhookOf(request) ? 'telephony' : 'infra';
+}
+
+/** Auto-instrumentation names the server span by the method alone; the route is known only here. */
+function nameServerSpan(request: FastifyRequest): void {
+  const metadata = getRPCMetadata(otelContext.active());
+  if (metadata?.type === RPCType.HTTP) metadata.route = routeOf(request);
+}

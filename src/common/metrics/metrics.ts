@@ -1,0 +1,86 @@
+import { Counter, Gauge, Histogram, register } from 'prom-client';
+import {
+  type Collector,
+  type CounterName,
+  type GaugeName,
+  type HistogramName,
+  type LabelsOf,
+  METRICS,
+  type MetricName,
+} from './catalogue.js';
+
+type Labels = Record<string, string>;
+type Args<N extends MetricName> = keyof LabelsOf<N> extends never ? [] : [labels: LabelsOf<N>];
+
+/**
+ * The only way to a metric. Names, kinds and labels are checked by the compiler against the catalogue;
+ * counters and histograms with closed labels exist at zero from the start, so that a first burst is seen by `increase()`.
+ */
+class Metrics {
+  readonly registry = register;
+  private readonly instruments = new Map<MetricName, Counter | Gauge | Histogram>();
+
+  constructor() {
+    for (const name of Object.keys(METRICS) as MetricName[]) this.register(name);
+  }
+
+  increment<N extends CounterName>(name: N, ...[labels]: Args<N>): void {
+    (this.instruments.get(name) as Counter).inc((labels ?? {}) as Labels);
+  }
+
+  add<N extends CounterName>(name: N, amount: number, ...[labels]: Args<N>): void {
+    (this.instruments.get(name) as Counter).inc((labels ?? {}) as Labels, amount);
+  }
+
+  set<N extends GaugeName>(name: N, value: number, ...[labels]: Args<N>): void {
+    (this.instruments.get(name) as Gauge).set((labels ?? {}) as Labels, value);
+  }
+
+  observe<N extends HistogramName>(name: N, value: number, ...[labels]: Args<N>): void {
+    (this.instruments.get(name) as Histogram).observe((labels ?? {}) as Labels, value);
+  }
+
+  /**
+   * Runs one collector and tells how it went. A failing one drops its samples, so that a stale number
+   * never looks healthy, and never throws.
+   */
+  async collect(collector: Collector, gauges: readonly GaugeName[], read: () => Promise<void> | void): Promise<void> {
+    try {
+      await read();
+      this.set('nmc_collector_up', 1, { collector });
+      this.set('nmc_collector_last_success_timestamp_seconds', Date.now() / 1000, { collector });
+    } catch {
+      for (const name of gauges) (this.instruments.get(name) as Gauge).remove();
+      this.set('nmc_collector_up', 0, { collector });
+    }
+  }
+
+  private register(name: MetricName): void {
+    const spec = METRICS[name];
+    const labels = spec.labels ?? {};
+    const options = { name, help: spec.help, labelNames: Object.keys(labels), registers: [this.registry] };
+    const instrument =
+      spec.kind === 'counter'
+        ? new Counter(options)
+        : spec.kind === 'gauge'
+          ? new Gauge(options)
+          : new Histogram({ ...options, buckets: [...(spec.buckets ?? [])] });
+    this.instruments.set(name, instrument);
+    if (!(instrument instanceof Gauge)) this.initialise(instrument, labels);
+  }
+
+  private initialise(instrument: Counter | Histogram, labels: Readonly<Record<string, unknown>>): void {
+    let combinations: Labels[] = [{}];
+    for (const [label, values] of Object.entries(labels)) {
+      if (!Array.isArray(values)) return;
+      combinations = combinations.flatMap((base) => values.map((value: string) => ({ ...base, [label]: value })));
+    }
+    for (const combination of combinations) {
+      if (instrument instanceof Histogram) instrument.zero(combination);
+      else instrument.inc(combination, 0);
+    }
+  }
+}
+
+/** One registry a process: metrics outlive any one application context. */
+export const metrics = new Metrics();

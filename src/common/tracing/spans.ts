@@ -1,0 +1,60 @@
+import { type Attributes, context, propagation, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { currentContext } from '../context/context.js';
+import { errorCode } from '../errors/app-error.js';
+
+const tracer = trace.getTracer('nevermisscall');
+
+export interface SpanOptions {
+  kind?: SpanKind;
+  attributes?: Attributes;
+  /** W3C traceparent of the span that caused this work in another process or at another time. */
+  parent?: string;
+}
+
+/**
+ * Runs `work` in a span that carries the correlation and tenant of the current unit of work.
+ * A failure marks the span with the error's code, never with its message.
+ */
+export async function inSpan<T>(name: string, options: SpanOptions, work: () => Promise<T> | T): Promise<T> {
+  const parent = options.parent ? propagation.extract(ROOT_CONTEXT, { traceparent: options.parent }) : context.active();
+  return tracer.startActiveSpan(
+    name,
+    { kind: options.kind ?? SpanKind.INTERNAL, attributes: { ...ours(), ...options.attributes } },
+    parent,
+    async (span) => {
+      try {
+        return await work();
+      } catch (error) {
+        span.setStatus({ code: SpanStatusCode.ERROR, message: errorCode(error) });
+        span.setAttribute('error.type', errorCode(error));
+        throw error;
+      } finally {
+        // The tenant is often resolved on the way.
+        span.setAttributes(ours());
+        span.end();
+      }
+    },
+  );
+}
+
+/** Adds attributes to the running span, if any. */
+export function annotateSpan(attributes: Attributes): void {
+  trace.getActiveSpan()?.setAttributes(attributes);
+}
+
+/** The running span as a W3C traceparent, to be stored with an outbox row. */
+export function currentTraceparent(): string | undefined {
+  const carrier: { traceparent?: string } = {};
+  propagation.inject(context.active(), carrier);
+  return carrier.traceparent;
+}
+
+function ours(): Attributes {
+  const current = currentContext();
+  if (!current) return {};
+  return {
+    correlation_id: current.correlationId,
+    ...(current.tenantId && { tenant_id: current.tenantId }),
+    ...(current.causationId && { causation_id: current.causationId }),
+  };
+}

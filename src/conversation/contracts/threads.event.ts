@@ -1,0 +1,15 @@
+import { z } from 'zod';
+import { defineEvent } from '../../infra/outbox/event.js';
+
+export const ConversationStarted = defineEvent({
+  name: 'nmc.conversation.ConversationStarted',
+  version: '1.0.0',
+  description: 'The first contact between a caller and a business.',
+  schema: z.object({
+    thread_id: z.uuid(),
+    caller: z.string(),
+    business_number: z.string(),
+    trigger: z.enum(['call', 'text']),
+    trigger_id: z.uuid(),
+  }),
+});

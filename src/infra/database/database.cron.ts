@@ -1,0 +1,23 @@
+import { Injectable } from '@nestjs/common';
+import { InjectDataSource } from '@nestjs/typeorm';
+import type { Pool } from 'pg';
+import type { DataSource } from 'typeorm';
+import { metrics } from '../../common/metrics/metrics.js';
+import { CronTask } from '../cron/cron-task.decorator.js';
+
+/** Reads the saturation of this process's pool. */
+@Injectable()
+export class DatabaseCron {
+  constructor(@InjectDataSource() private readonly dataSource: DataSource) {}
+
+  @CronTask({ name: 'infra.db_pool', every: '*/5 * * * * *' })
+  async readPool(): Promise<void> {
+    await metrics.collect('db_pool', ['db_connections_in_use', 'db_connections_waiting', 'db_connections_max'], () => {
+      // TypeORM keeps the pg pool here; it has no public way to its figures.
+      const pool = (this.dataSource.driver as unknown as { master: Pool }).master;
+      metrics.set('db_connections_in_use', pool.totalCount - pool.idleCount);
+      metrics.set('db_connections_waiting', pool.waitingCount);
+      metrics.set('db_connections_max', pool.options.max);
+    });
+  }
+}

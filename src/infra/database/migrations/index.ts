@@ -1,0 +1,14 @@
+import { InfraOutbox20261123100000 } from './20261123100000-infra-outbox.js';
+import { ComplianceConsent20261123100100 } from './20261123100100-compliance-consent.js';
+import { TelephonyWire20261123100200 } from './20261123100200-telephony-wire.js';
+import { ConversationThreads20261123100300 } from './20261123100300-conversation-threads.js';
+import { ReportingFirstResponses20261123100400 } from './20261123100400-reporting-first-responses.js';
+
+/** In order; listed, because a glob cannot be checked by the compiler and loses the names. */
+export const MIGRATIONS = [
+  InfraOutbox20261123100000,
+  ComplianceConsent20261123100100,
+  TelephonyWire20261123100200,
+  ConversationThreads20261123100300,
+  ReportingFirstResponses20261123100400,
+];

@@ -1,0 +1,112 @@
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import axios, { type AxiosInstance, isAxiosError } from 'axios';
+import { PinoLogger } from 'nestjs-pino';
+import { currentProviderOperation } from '../../common/decorators/provider-call.decorator.js';
+import type { ProviderStatus } from '../../common/metrics/catalogue.js';
+import { metrics } from '../../common/metrics/metrics.js';
+
+export interface ProviderRequest {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  url: string;
+  headers?: Record<string, string>;
+  query?: Record<string, unknown>;
+  /** Already encoded. */
+  body?: string;
+  /** From the first byte of the connection to the last of the answer. */
+  timeoutMs: number;
+}
+
+export interface ProviderResponse {
+  status: number;
+  body: string;
+  headers: Record<string, string>;
+}
+
+/**
+ * No usable answer came. `processed` is `no` only when it is certain that nothing reached the provider;
+ * everything else must be treated as "perhaps".
+ */
+export class ProviderUnreachable extends Error {
+  constructor(
+    readonly kind: 'timeout' | 'network',
+    readonly processed: 'no' | 'unknown',
+    readonly code: string,
+  ) {
+    super(`no answer from the provider: ${code}`);
+    this.name = 'ProviderUnreachable';
+  }
+}
+
+/** Failures before a byte of the request was written. */
+const NEVER_SENT = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|CERT_|DEPTH_ZERO_|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT)/;
+const MAX_BODY_BYTES = 2_000_000;
+
+/**
+ * The one HTTP client to providers: keep-alive, a hard deadline, no redirects, no retries (those are policy, not
+ * transport), and the integration metrics and log line of every request, named by the running `@ProviderCall`.
+ */
+@Injectable()
+export class ProviderHttp implements OnApplicationShutdown {
+  private readonly agents = [
+    new HttpAgent({ keepAlive: true, maxSockets: 100, timeout: 60_000 }),
+    new HttpsAgent({ keepAlive: true, maxSockets: 100, timeout: 60_000 }),
+  ] as const;
+  private readonly axios: AxiosInstance = axios.create({
+    httpAgent: this.agents[0],
+    httpsAgent: this.agents[1],
+    maxRedirects: 0,
+    proxy: false,
+    responseType: 'text',
+    transformResponse: (body: string) => body,
+    validateStatus: () => true,
+    maxContentLength: MAX_BODY_BYTES,
+  });
+
+  constructor(private readonly logger: PinoLogger) {}
+
+  /** @throws ProviderUnreachable */
+  async request(request: ProviderRequest): Promise<ProviderResponse> {
+    const operation = currentProviderOperation();
+    if (!operation) throw new Error('A provider request needs a @ProviderCall around it, which names it');
+    const startedAt = performance.now();
+    const record = (status: ProviderStatus, more: Record<string, unknown> = {}) => {
+      const latencyMs = performance.now() - startedAt;
+      metrics.increment('integration_http_requests_total', { ...operation, status });
+      metrics.observe('integration_http_latency_ms', latencyMs, operation);
+      const level = /^[1-4]/.test(status) ? 'info' : 'warn';
+      this.logger[level]({ ...operation, status, latency_ms: Math.round(latencyMs * 10) / 10, ...more }, 'provider answered');
+    };
+    try {
+      const response = await this.axios.request<string>({
+        method: request.method,
+        url: request.url,
+        headers: request.headers,
+        params: request.query,
+        data: request.body,
+        signal: AbortSignal.timeout(request.timeoutMs),
+      });
+      const headers = Object.fromEntries(
+        Object.entries(response.headers).map(([name, value]) => [name.toLowerCase(), String(value)]),
+      );
+      record(`${response.status}`, { provider_request_id: headers['twilio-request-id'] });
+      return { status: response.status, body: response.data, headers };
+    } catch (error) {
+      const failure = failureOf(error);
+      record(failure.kind, { error_code: failure.code });
+      throw failure;
+    }
+  }
+
+  onApplicationShutdown(): void {
+    for (const agent of this.agents) agent.destroy();
+  }
+}
+
+function failureOf(error: unknown): ProviderUnreachable {
+  const code = isAxiosError(error) ? (error.code ?? 'unknown') : 'unknown';
+  if (NEVER_SENT.test(code)) return new ProviderUnreachable('network', 'no', code);
+  const timedOut = code === 'ERR_CANCELED' || code === 'ETIMEDOUT' || code === 'ECONNABORTED';
+  return new ProviderUnreachable(timedOut ? 'timeout' : 'network', 'unknown', timedOut ? 'timeout' : code);
+}

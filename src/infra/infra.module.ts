@@ -1,0 +1,43 @@
+import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { ScheduleModule } from '@nestjs/schedule';
+import { TerminusModule } from '@nestjs/terminus';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { Config } from './config/config.js';
+import { dataSourceOptions } from './database/data-source.js';
+import { Database } from './database/database.js';
+import { DatabaseCron } from './database/database.cron.js';
+import { HealthController } from './health/health.controller.js';
+import { Lifecycle } from './health/lifecycle.service.js';
+import { ProviderHttp } from './http/provider-http.client.js';
+import { MetricsModule } from './metrics/metrics.module.js';
+import { OutboxModule } from './outbox/outbox.module.js';
+import { Tenant } from './tenancy/tenant.entity.js';
+import { Tenants } from './tenancy/tenants.service.js';
+
+/** Postgres, outbox, cron, health, metrics, tenancy: everything that knows no business. */
+@Global()
+@Module({})
+export class InfraModule {
+  static forRoot(config: Config): DynamicModule {
+    const { DATABASE_URL, DB_POOL_MAX } = config.env;
+    return {
+      module: InfraModule,
+      imports: [
+        TypeOrmModule.forRoot({
+          ...dataSourceOptions({ databaseUrl: DATABASE_URL, poolMax: DB_POOL_MAX }),
+          autoLoadEntities: true,
+          retryAttempts: 10,
+          retryDelay: 1_000,
+        }),
+        TypeOrmModule.forFeature([Tenant]),
+        ScheduleModule.forRoot(),
+        TerminusModule.forRoot({ logger: false }),
+        MetricsModule,
+        OutboxModule,
+      ],
+      controllers: [HealthController],
+      providers: [{ provide: Config, useValue: config }, Database, DatabaseCron, Lifecycle, ProviderHttp, Tenants],
+      exports: [Config, Database, Lifecycle, ProviderHttp, Tenants],
+    };
+  }
+}

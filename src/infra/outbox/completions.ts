@@ -1,0 +1,89 @@
+import type pg from 'pg';
+import type { Delivery } from './delivery.js';
+import { COMPLETE } from './deliveries.queries.js';
+
+const FLUSH_AFTER_MS = 5;
+const FLUSH_AT = 100;
+const RETRY_MAX_MS = 1_000;
+
+interface Done {
+  delivery: Delivery;
+  settle: (outcome: 'completed') => void;
+}
+
+export interface CompletionEvents {
+  /** A lane has a next row, which only became claimable now. */
+  onMore: () => void;
+  /** So many results were refused: another process had taken these rows over. */
+  onLeasesLost: (count: number) => void;
+}
+
+/**
+ * Writes results in batches, fenced, and keeps trying through outages: a completion that is forgotten is the same
+ * text again later. Only the loss of a lease ends the trying, and then the statement simply matches nothing.
+ */
+export class Completions {
+  private batch: Done[] = [];
+  private timer: NodeJS.Timeout | undefined;
+  private readonly inFlight = new Set<Promise<void>>();
+  private abandoned = false;
+
+  constructor(
+    private readonly pool: pg.Pool,
+    private readonly events: CompletionEvents,
+  ) {}
+
+  /** Resolves when the row is off the table, or found to belong to somebody else. */
+  complete(delivery: Delivery): Promise<'completed'> {
+    return new Promise((settle) => {
+      this.batch.push({ delivery, settle });
+      if (this.batch.length >= FLUSH_AT) this.flush();
+      else this.timer ??= setTimeout(() => this.flush(), FLUSH_AFTER_MS);
+    });
+  }
+
+  /** Flushes and waits for what is under way; at the deadline the leases take over. */
+  async stop(deadlineMs: number): Promise<void> {
+    this.flush();
+    const deadline = setTimeout(() => {
+      this.abandoned = true;
+    }, deadlineMs);
+    while (this.inFlight.size > 0) await Promise.all(this.inFlight);
+    clearTimeout(deadline);
+  }
+
+  private flush(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const batch = this.batch;
+    if (batch.length === 0) return;
+    this.batch = [];
+    const work = this.write(batch).finally(() => this.inFlight.delete(work));
+    this.inFlight.add(work);
+  }
+
+  private async write(batch: readonly Done[]): Promise<void> {
+    const parameters = [
+      batch.map(({ delivery }) => delivery.deliveryId),
+      batch.map(({ delivery }) => delivery.fence),
+      batch.map(({ delivery }) => delivery.finished + 1),
+    ];
+    for (let failures = 0; !this.abandoned; failures++) {
+      try {
+        const { rows } = await this.pool.query<{ completed: number; more: boolean }>({
+          name: 'outbox-complete',
+          text: COMPLETE,
+          values: parameters,
+        });
+        // A first try whose answer got lost may have done it already: then a retry finds nothing, and that is fine.
+        const lost = batch.length - (rows[0]?.completed ?? 0);
+        if (lost > 0 && failures === 0) this.events.onLeasesLost(lost);
+        if (rows[0]?.more) this.events.onMore();
+        break;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** failures)));
+      }
+    }
+    for (const { settle } of batch) settle('completed');
+  }
+}

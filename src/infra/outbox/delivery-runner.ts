@@ -1,0 +1,136 @@
+import { SpanKind } from '@opentelemetry/api';
+import { Injectable } from '@nestjs/common';
+import { PinoLogger } from 'nestjs-pino';
+import { runInContext } from '../../common/context/context.js';
+import { AppError, errorCode } from '../../common/errors/app-error.js';
+import { metrics } from '../../common/metrics/metrics.js';
+import { inSpan } from '../../common/tracing/spans.js';
+import type { Delivery } from './delivery.js';
+import { PermanentFailure, Snooze } from './outbox.errors.js';
+import { decideFailure, fingerprintOf } from './retry.policy.js';
+import { Subscribers, type Subscription } from './subscribers.service.js';
+
+const DEFAULT_TIMEOUT_MS = 60_000;
+const DEFAULT_RETRY_BASE_MS = 1_000;
+/** A trace is continued while it is one story; a retry hours later links to it through the correlation id instead. */
+const TRACE_CONTINUES_MS = 15 * 60_000;
+
+export type RunResult =
+  | { kind: 'done' }
+  | { kind: 'snooze' | 'retry'; delayMs: number; errorCode: string }
+  | { kind: 'dead_letter'; reason: string; errorCode: string; fingerprint: string };
+
+/** Runs one handler with its context, span, deadline, metrics and log line, and says what its end means. */
+@Injectable()
+export class DeliveryRunner {
+  private readonly aborts = new Set<AbortController>();
+
+  constructor(
+    private readonly subscribers: Subscribers,
+    private readonly logger: PinoLogger,
+  ) {}
+
+  async run(delivery: Delivery): Promise<RunResult> {
+    const { event } = delivery;
+    const subscription = this.subscribers.named(delivery.subscriber, event.eventName);
+    return runInContext(
+      {
+        correlationId: event.correlationId,
+        causationId: event.eventId,
+        tenantId: event.tenantId,
+        module: subscription?.module ?? 'infra',
+      },
+      () => this.measured(delivery, subscription),
+    );
+  }
+
+  /** Tells every running handler that the process is about to end. */
+  abortAll(): void {
+    for (const abort of this.aborts) abort.abort(new Error('shutting down'));
+  }
+
+  private async measured(delivery: Delivery, subscription: Subscription | undefined): Promise<RunResult> {
+    const { event } = delivery;
+    const labels = { event_name: event.eventName };
+    const startedAt = performance.now();
+    const waitMs = delivery.waitedMs + startedAt - delivery.heldSince;
+    const attempt = delivery.finished + 1;
+    metrics.increment('outbox_dispatch_attempts_total', labels);
+    if (attempt === 1) metrics.observe('outbox_wait_ms', waitMs, labels);
+    const line = { event_name: event.eventName, event_id: event.eventId, outbox_id: delivery.deliveryId, attempts: attempt, subscriber: delivery.subscriber };
+    try {
+      await this.traced(delivery, subscription, waitMs);
+      this.logger.info({ ...line, wait_ms: round(waitMs), latency_ms: round(performance.now() - startedAt) }, 'event handled');
+      return { kind: 'done' };
+    } catch (error) {
+      const decision = decideFailure(error, attempt, subscription?.options.retryBaseMs ?? DEFAULT_RETRY_BASE_MS, Math.random());
+      if (decision.kind === 'snooze') {
+        this.logger.info({ ...line, delay_ms: decision.delayMs, reason: (error as Snooze).reason }, 'event snoozed');
+        return { ...decision, errorCode: (error as Snooze).reason };
+      }
+      metrics.increment('outbox_dispatch_failures_total', labels);
+      const level = decision.kind === 'dead_letter' ? 'error' : 'warn';
+      this.logger[level]({ ...line, ...decision, err: error }, `event ${decision.kind === 'retry' ? 'failed, will be retried' : 'is a dead letter'}`);
+      return { ...decision, errorCode: errorCode(error), ...(decision.kind === 'dead_letter' && { fingerprint: fingerprintOf(error) }) } as RunResult;
+    } finally {
+      metrics.observe('outbox_dispatch_duration_ms', performance.now() - startedAt, labels);
+    }
+  }
+
+  private traced(delivery: Delivery, subscription: Subscription | undefined, waitMs: number): Promise<void> {
+    const { event } = delivery;
+    const fresh = Date.now() - event.occurredAt.getTime() < TRACE_CONTINUES_MS;
+    const attributes = {
+      'messaging.system': 'postgres_outbox',
+      'messaging.operation.name': 'dispatch',
+      'messaging.operation.type': 'process',
+      'messaging.destination.name': event.eventName,
+      'messaging.message.id': delivery.deliveryId,
+      'messaging.message.conversation_id': event.correlationId,
+      event_id: event.eventId,
+      'nmc.outbox.wait_ms': Math.round(waitMs),
+      'nmc.outbox.attempt': delivery.finished + 1,
+    };
+    const parent = fresh ? event.traceparent : undefined;
+    return inSpan('outbox.dispatch', { kind: SpanKind.CONSUMER, attributes, parent }, () => {
+      if (!subscription) {
+        throw new PermanentFailure('outbox.no_subscriber', `No handler is called ${delivery.subscriber} for ${event.eventName}`);
+      }
+      return inSpan(subscription.name, { attributes: { event_id: event.eventId } }, () =>
+        this.handle(delivery, subscription, waitMs),
+      );
+    });
+  }
+
+  private async handle(delivery: Delivery, subscription: Subscription, waitMs: number): Promise<void> {
+    const payload = subscription.contract.schema.safeParse(delivery.event.payload);
+    if (!payload.success) {
+      throw new PermanentFailure('outbox.bad_payload', `${delivery.event.eventName} does not fit its schema`, payload.error);
+    }
+    const abort = new AbortController();
+    this.aborts.add(abort);
+    const timeoutMs = subscription.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    let deadline: NodeJS.Timeout | undefined;
+    // A handler that ignores its signal is given up: whatever it still writes is fenced by its own rows' states.
+    const expired = new Promise<never>((_resolve, reject) => {
+      deadline = setTimeout(() => {
+        const error = new AppError({ code: 'outbox.deadline', status: 504, message: `${subscription.name} exceeded ${timeoutMs} ms` });
+        abort.abort(error);
+        setTimeout(() => reject(error), 1_000).unref();
+      }, timeoutMs);
+    });
+    try {
+      const run = { attempt: delivery.finished + 1, waitMs, signal: abort.signal };
+      const work = subscription.handle({ ...delivery.event, payload: payload.data }, run);
+      // race: the loser is aborted by its signal, and the fence refuses whatever it still writes.
+      await Promise.race([work, expired]);
+    } finally {
+      clearTimeout(deadline);
+      this.aborts.delete(abort);
+    }
+  }
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

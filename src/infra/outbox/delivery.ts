@@ -1,0 +1,24 @@
+import type { OutboxEvent } from './event.js';
+
+/** One subscriber's claim on one event, as held by this process. */
+export interface Delivery {
+  /** bigint as text: ids outgrow 2^53 never, but 2^31 soon. */
+  readonly deliveryId: string;
+  readonly fence: number;
+  /** How often it was taken over from a process that died. */
+  readonly rescued: number;
+  readonly started: number;
+  /** Failed attempts so far. */
+  readonly finished: number;
+  readonly subscriber: string;
+  /** From due to `heldSince`, on the database's clock. */
+  readonly waitedMs: number;
+  /** `performance.now()` when this process got hold of it. */
+  readonly heldSince: number;
+  readonly event: OutboxEvent;
+}
+
+/** Rows of one lane run one after another. */
+export function laneOf(delivery: Delivery): string {
+  return `${delivery.subscriber}|${delivery.event.orderingKey}`;
+}

@@ -1,0 +1,44 @@
+import { AppError, errorCode } from '../../common/errors/app-error.js';
+import { Snooze } from './outbox.errors.js';
+
+/** After the sixth failed attempt a delivery is a dead letter. */
+export const MAX_ATTEMPTS = 6;
+/** Runs begun and never ended, each taking its process down: a poison message, whatever its error budget says. */
+export const MAX_UNFINISHED_STARTS = 3;
+const CAP_MS = 30_000;
+
+export type FailureDecision =
+  | { kind: 'snooze'; delayMs: number }
+  | { kind: 'retry'; delayMs: number }
+  | { kind: 'dead_letter'; reason: 'attempts_exhausted' | 'permanent' };
+
+/**
+ * What a failed run means.
+ * @param finishedAttempts failed attempts, this one included
+ * @param random in [0, 1): full jitter spreads retries over the whole interval
+ */
+export function decideFailure(
+  error: unknown,
+  finishedAttempts: number,
+  baseMs: number,
+  random: number,
+): FailureDecision {
+  if (error instanceof Snooze) return { kind: 'snooze', delayMs: error.delayMs };
+  const retry = error instanceof AppError ? error.retry : 'retryable';
+  if (retry === 'permanent') return { kind: 'dead_letter', reason: 'permanent' };
+  if (finishedAttempts >= MAX_ATTEMPTS) return { kind: 'dead_letter', reason: 'attempts_exhausted' };
+  if (typeof retry === 'object') return { kind: 'retry', delayMs: retry.afterMs };
+  return { kind: 'retry', delayMs: Math.round(random * backoffCeilingMs(finishedAttempts, baseMs)) };
+}
+
+/** Exponential from `baseMs`, capped at 30 s: the upper end of the jitter after so many failures. */
+export function backoffCeilingMs(failures: number, baseMs: number): number {
+  return Math.min(CAP_MS, baseMs * 2 ** Math.max(0, failures - 1));
+}
+
+/** Groups dead letters: the code and the shape of the message, with every number and id taken out. */
+export function fingerprintOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const shape = message.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/gi, '<id>').replace(/\d+/g, '<n>');
+  return `${errorCode(error)}: ${shape}`.slice(0, 200);
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod';
+import { defineEvent } from '../../infra/outbox/event.js';
+
+const call = {
+  call_id: z.uuid(),
+  call_sid: z.string(),
+  /** E.164 where the provider gave a number; what it sent otherwise. */
+  caller: z.string(),
+  business_number: z.string(),
+  /** When the call was determined missed, on the database's clock: the start of the promise. */
+  missed_at: z.iso.datetime(),
+};
+
+export const CallDetected = defineEvent({
+  name: 'nmc.telephony.CallDetected',
+  version: '1.0.0',
+  description: 'A missed call, decided: once per CallSid, whatever arrives in whatever order.',
+  schema: z.object({ ...call, decision: z.enum(['reply', 'suppress', 'defer']), reason: z.string().nullable() }),
+});
+
+export const CallReplySuppressed = defineEvent({
+  name: 'nmc.telephony.CallReplySuppressed',
+  version: '1.0.0',
+  description: 'The caller gets no text, and why.',
+  schema: z.object({ ...call, reason: z.string() }),
+});
+
+export const CallReplyDeferred = defineEvent({
+  name: 'nmc.telephony.CallReplyDeferred',
+  version: '1.0.0',
+  description: 'The caller gets the text later, because the business chose so.',
+  schema: z.object({ ...call, reason: z.string(), deferred_until: z.iso.datetime() }),
+});
+
+export type MissedCall = z.output<(typeof CallDetected)['schema']>;

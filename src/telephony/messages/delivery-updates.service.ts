@@ -1,0 +1,47 @@
+import { Injectable } from '@nestjs/common';
+import { validate as isUuid } from 'uuid';
+import { adoptCorrelation } from '../../common/context/context.js';
+import type { Transaction } from '../../infra/database/database.js';
+import { FINISH_ATTEMPT, LOCK_MESSAGE_OF_CALLBACK, LOCK_SID, PARK_CALLBACK } from './messages.queries.js';
+import { type MessageRow, MessageStates } from './message-states.service.js';
+
+export interface DeliveryReport {
+  /** The account that signed it; only its own texts are touched. */
+  accountSid: string;
+  messageSid: string;
+  status: string;
+  errorCode?: number;
+  /** From the callback's URL, when it is one of ours. */
+  messageId?: string;
+  attempt?: number;
+}
+
+/** Delivery callbacks: in any order, twice, or before our own commit. */
+@Injectable()
+export class DeliveryUpdates {
+  constructor(private readonly states: MessageStates) {}
+
+  /** @returns whose text it is; undefined when nobody knows it yet: then the report is parked, not lost */
+  async apply(tx: Transaction, report: DeliveryReport): Promise<string | undefined> {
+    const { messageSid, status, errorCode } = report;
+    await tx.query(LOCK_SID, [messageSid]);
+    const messageId = report.messageId && isUuid(report.messageId) ? report.messageId : null;
+    const [message] = await tx.query<MessageRow>(LOCK_MESSAGE_OF_CALLBACK, [messageSid, report.accountSid, messageId]);
+    if (!message) {
+      await tx.query(PARK_CALLBACK, [messageSid, status, errorCode ?? null]);
+      return undefined;
+    }
+    adoptCorrelation(message.correlation_id);
+    const attempt = report.attempt ?? message.attempt;
+    if (message.accepted_at === null) {
+      // Ahead of the answer, or of an answer that got lost: the callback itself proves the acceptance.
+      await this.states.accept(tx, message, { messageSid, status, errorCode, attempt, evidence: 'callback', agoMs: 0 });
+    } else if (message.message_sid === messageSid) {
+      await this.states.progress(tx, message, status, errorCode);
+    } else {
+      // A resend turned out to be a second text: it is on the record, and changes nothing else.
+      await tx.query(FINISH_ATTEMPT, [message.message_id, attempt, 'accepted_twice', null, null, messageSid]);
+    }
+    return message.tenant_id;
+  }
+}
