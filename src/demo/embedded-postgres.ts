@@ -117,7 +117,7 @@ async function start(
   return await launchServer(binaries, cluster, { ...DEFAULT_SETTINGS, ...settings, ...FIXED_SETTINGS });
 }
 
-/** Looks for the server anew: the one that this caller was given may have crashed and been replaced since. */
+/** Ends one use of the server. Looks for it anew: the one that this caller was given may have crashed and been replaced since. */
 async function leave(cluster: Cluster, registration: string): Promise<void> {
   await rm(registration, { force: true });
   await forgetDeadUsers(cluster.dataDir);

@@ -27,8 +27,15 @@ const SCHEME = /^(?:bearer|basic|token|digest)(?: |%20|\+)+/i;
 const OPAQUE_TOKEN = /[A-Za-z0-9._~+/=-]{8,}/y;
 const JSON_WEB_TOKEN = /eyJ[\w-]{4,}\.[\w-]{4,}(?:\.[\w-]*)*/y;
 const NOT_A_VALUE = /^(?:\*+|null|undefined|true|false|none|\[[a-z ]+\])$/i;
-const QUERY_SECRETS = new Set(['code', 'sig', 'key', 'state', 'hmac', 'credential', 'x-amz-credential']);
+const QUERY_SECRETS = new Set(['code', 'sig', 'key', 'hmac', 'credential', 'x-amz-credential']);
+const WRITTEN_BODY_MASK = /\[\d+ chars\]/y;
+const NEXT_PARAMETER = /,\w{1,16}=/y;
 const LONGEST_NAME = 64;
+
+function matchesAt(pattern: RegExp, text: string, at: number): boolean {
+  pattern.lastIndex = at;
+  return pattern.test(text);
+}
 
 /** Finds credentials and quoted message bodies in one pass over a text. */
 class CredentialScan {
@@ -92,6 +99,7 @@ class CredentialScan {
     const keyClass = classifyKey(name);
     const bareSecret = QUERY_SECRETS.has(name.toLowerCase());
     if (keyClass !== 'secret' && keyClass !== 'body' && !bareSecret) return;
+    if (matchesAt(WRITTEN_BODY_MASK, text, equals + 1)) return;
     let end = equals + 1;
     while (end < text.length && !/[\s"'<>&#\\]/.test(text[end] ?? '')) end++;
     const value = text.slice(equals + 1, end);
@@ -134,6 +142,7 @@ class CredentialScan {
     let last = end;
     while (last - end < LONGEST_NAME && IDENTIFIER.test(text[last] ?? ' ')) last++;
     const name = text.slice(first, last).replace(/["'\\]+$/, '');
+    if (!/[\s"'\\:=]/.test(text[first + name.length] ?? 'x')) return;
     const keyClass = classifyKey(name);
     if (keyClass !== 'secret' && keyClass !== 'body') return;
     const relation = /^(["'\\]{0,8}) {0,4}(=>|[:=]) {0,4}(\\{0,4}["'])?/.exec(
@@ -163,7 +172,12 @@ class CredentialScan {
     const scheme = SCHEME.exec(text.slice(from, from + 16))?.[0] ?? '';
     end += scheme.length;
     const credentials = end;
-    while (end < text.length && !VALUE_END.test(text[end] ?? '')) end++;
+    // `t=1492774577,v1=5257a869…` is one signature.
+    const isSignature = /signature$/i.test(name);
+    while (end < text.length && !VALUE_END.test(text[end] ?? '')) {
+      end++;
+      if (isSignature && matchesAt(NEXT_PARAMETER, text, end)) end = NEXT_PARAMETER.lastIndex;
+    }
     const value = text.slice(credentials, end);
     if (value === '' || NOT_A_VALUE.test(value)) return;
     // In prose, as in `invalid token: expired`, what follows the colon is a word.

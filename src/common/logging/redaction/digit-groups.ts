@@ -48,7 +48,11 @@ export class DigitGroups {
   private readonly ends: number[] = new Array(MAX_GROUPS).fill(0);
   private readonly separators: number[] = new Array(MAX_GROUPS + 1).fill(0);
 
-  read(text: string, at: number): void {
+  /**
+   * @param spaced whether digits may stand one by one, as in `+1 4 1 5…`; otherwise a third single digit is taken for
+   *   the next item of a list.
+   */
+  read(text: string, at: number, spaced: boolean): void {
     this.text = text;
     this.count = 0;
     this.total = 0;
@@ -61,6 +65,7 @@ export class DigitGroups {
       this.ends[this.count] = end;
       this.count++;
       this.total += end - start;
+      if (!spaced && this.count > 2 && end - start === 1) break;
       start = this.readSeparator(end);
     }
   }

@@ -50,7 +50,7 @@ class PhoneScan {
     const plus = this.plusBefore(at);
     const safe = protectedEnd(text, at, this.words, plus >= 0);
     if (safe > at) return safe;
-    groups.read(text, at);
+    groups.read(text, at, plus >= 0);
     if (groups.length(0) === 4 && text.startsWith('***', at - 3)) return groups.end(0);
     if (groups.total < MIN_DIGITS) return groups.end(0);
     const international = plus >= 0 ? this.international(0) : 0;
@@ -123,6 +123,8 @@ class PhoneScan {
   /** The shapes that are written for phone numbers alone, so that they need no word in front of them. */
   private selfEvident(at: number): number {
     const first = groups.slice(0) === '1' ? 1 : 0;
+    const nationwide = trunkZeroWithDashes();
+    if (nationwide > 0) return nationwide;
     if (groups.length(first) !== 3) return bracketedAreaCode();
     const tens = groups.length(first + 1) === 3 && groups.length(first + 2) === 4;
     const joined = groups.length(first + 1) === 7 && groups.isBracketed(first);
@@ -194,6 +196,14 @@ function isSignedDecimal(text: string): boolean {
   return groups.length(0) <= 3 && COORDINATE.test(text);
 }
 
+/** `090-1234-5678`. */
+function trunkZeroWithDashes(): number {
+  if (groups.length(2) < 3 || groups.length(2) > 4 || groups.separatorsWithin(0, 3) !== Separator.Dash) return 0;
+  const total = groups.length(0) + groups.length(1) + groups.length(2);
+  const written = groups.length(0) >= 2 && groups.length(0) <= 4 && groups.length(1) >= 3;
+  return written && total >= 10 && total <= 11 && /^0[1-9]/.test(groups.slice(0)) ? 3 : 0;
+}
+
 /** `(020) 7946 0958` and `(11) 96123-4567`. */
 function bracketedAreaCode(): number {
   if (!groups.isBracketed(0)) return 0;
@@ -221,7 +231,8 @@ function plausibleGroups(context: PhoneContext): number {
   if (total < MIN_DIGITS) return 0;
   const separators = groups.separatorsWithin(0, used);
   if ((separators & Separator.Dot) === 0) return used;
-  const certain = (separators === Separator.Dot && used >= 3) || (context === 'strong' && total >= 10);
+  const evenly = separators === Separator.Dot && used >= 3 && groups.length(1) > 1;
+  const certain = evenly || (context === 'strong' && total >= 10);
   return certain ? used : 0;
 }
 

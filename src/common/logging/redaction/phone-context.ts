@@ -12,7 +12,7 @@ const STRONG =
   words(`phone phones telephone tel mobile cell cellphone msisdn caller callers callee callback whatsapp fax
   e164 dial dials dialed dialled dialing ring rings rang phonenumber phonenumbers callto`);
 const WEAK = words(`call calls called calling from to sms text texts texted texting number numbers contact contacted
-  reach recipient recipients sender wa forwarded`);
+  reach recipient recipients sender forwarded`);
 /** Nouns of things that are counted or numbered: the digits after them are theirs, whatever stands further left. */
 const NUMBERED =
   words(`id ids xid pid tid oid sid uuid order orders invoice ticket ref reference job took after in lasted
@@ -119,6 +119,7 @@ export function phoneContextBefore(text: string, start: number, ambient: PhoneCo
   let at = start;
   while (at > floor && GLUE.includes(text.charAt(at - 1))) at--;
   if (at === 0) return ambient;
+  if (text.startsWith('wa.me/', start - 6)) return 'strong';
   const glue = text.slice(at, start);
   const word = wordEndingAt(text, at, floor);
   if (word.text === '' || /^\d+$/.test(word.text)) return 'none';
