@@ -7,8 +7,7 @@ import { Lifecycle } from './infra/health/lifecycle.service.js';
 const STOP_DEADLINE_MS = 25_000;
 
 async function main(): Promise<void> {
-  const development =
-    process.env['NODE_ENV'] === 'production' ? undefined : await import('./demo/development.js');
+  const development = process.env['NODE_ENV'] === 'production' ? undefined : await import('./demo/development.js');
   const surroundings = await development?.provideDevelopment(process.env);
   const config = loadConfig({ ...process.env, ...surroundings?.env });
   const app = await createApp(config);

@@ -80,7 +80,6 @@ const PLANTED: Record<string, string[]> = {
   'only-composers-compose': ['src/stray.ts -> src/common/clock.ts'],
   'only-modules-import-modules': ['src/scheduling/takes-a-module.service.ts -> src/catalog/catalog.module.ts'],
   'only-ops-knows-reporting': [
-    'src/demo/reads-reporting.ts -> src/reporting/contracts/reporting.api.ts',
     'src/growth/listens-to-reporting.subscriber.ts -> src/reporting/contracts/budget-burned.event.ts',
   ],
   'production-runs-without-dev-dependencies': ['src/catalog/imports-a-dev-dependency.service.ts -> fast-check'],

@@ -198,7 +198,11 @@ export const CATALOGUE = {
       ],
     },
   },
-  db_connections_in_use: { kind: 'gauge', unit: 'connections', help: 'Pooled connections checked out by this process.' },
+  db_connections_in_use: {
+    kind: 'gauge',
+    unit: 'connections',
+    help: 'Pooled connections checked out by this process.',
+  },
   db_connections_max: { kind: 'gauge', unit: 'connections', help: 'Pool size of this process.' },
   db_connections_waiting: { kind: 'gauge', unit: 'requests', help: 'Requests waiting for a pooled connection.' },
   log_redactions_total: {
@@ -243,9 +247,8 @@ export type HistogramName = NamesOf<'histogram'>;
 
 type LabelValue<L> = L extends readonly (infer V extends string)[] ? V : L extends OpenLabel<infer V> ? V : never;
 /** Exactly the labels of a metric, each with its closed or branded values. */
-export type LabelsOf<N extends MetricName> = Spec<N> extends { labels: infer L }
-  ? { [K in keyof L]: LabelValue<L[K]> }
-  : Record<never, never>;
+export type LabelsOf<N extends MetricName> =
+  Spec<N> extends { labels: infer L } ? { [K in keyof L]: LabelValue<L[K]> } : Record<never, never>;
 
 /** The catalogue as plain specs, for code that walks it. */
 export const METRICS: Readonly<Record<MetricName, MetricSpec>> = CATALOGUE;

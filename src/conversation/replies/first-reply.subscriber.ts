@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import type { z } from 'zod';
 import { Database, type Transaction } from '../../infra/database/database.js';
-import type { OutboxEvent } from '../../infra/outbox/event.js';
 import { consumeOnce } from '../../infra/outbox/consume-once.js';
+import type { OutboxEvent } from '../../infra/outbox/event.js';
 import { OnOutboxEvent } from '../../infra/outbox/on-outbox-event.decorator.js';
 import { Tenants } from '../../infra/tenancy/tenants.service.js';
 import {
@@ -31,7 +31,8 @@ export class FirstReplySubscriber {
 
   @OnOutboxEvent(CallDetected, { name: 'conversation.first_reply', retryBaseMs: 250 })
   async onMissedCall(event: OutboxEvent<Payload<typeof CallDetected>>): Promise<void> {
-    if (event.payload.decision === 'reply') await this.answerCall(event, new Date(event.payload.missed_at), event.occurredAt);
+    if (event.payload.decision === 'reply')
+      await this.answerCall(event, new Date(event.payload.missed_at), event.occurredAt);
   }
 
   @OnOutboxEvent(CallReplyDeferred, {
@@ -64,7 +65,11 @@ export class FirstReplySubscriber {
     if (messageId) await this.telephony.submit(messageId);
   }
 
-  private async answerCall(event: OutboxEvent<Omit<MissedCall, 'decision' | 'reason'>>, promisedFrom: Date, recordedAt: Date): Promise<void> {
+  private async answerCall(
+    event: OutboxEvent<Omit<MissedCall, 'decision' | 'reason'>>,
+    promisedFrom: Date,
+    recordedAt: Date,
+  ): Promise<void> {
     const startedAt = performance.now();
     const { caller, business_number, call_id } = event.payload;
     const contact: Contact = {

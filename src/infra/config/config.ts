@@ -31,7 +31,7 @@ function parseAllowList(text: string): BlockList | undefined {
   for (const entry of text.split(',').map((part) => part.trim())) {
     const [address = '', prefix] = entry.split('/');
     const version = isIP(address);
-    const bits = prefix === undefined ? version === 4 ? 32 : 128 : Number(prefix);
+    const bits = prefix === undefined ? (version === 4 ? 32 : 128) : Number(prefix);
     if (version === 0 || !Number.isInteger(bits) || bits < 0 || bits > (version === 4 ? 32 : 128)) return undefined;
     list.addSubnet(address, bits, version === 4 ? 'ipv4' : 'ipv6');
   }

@@ -40,7 +40,8 @@ export class ProviderUnreachable extends Error {
 }
 
 /** Failures before a byte of the request was written. */
-const NEVER_SENT = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|CERT_|DEPTH_ZERO_|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT)/;
+const NEVER_SENT =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|CERT_|DEPTH_ZERO_|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT)/;
 const MAX_BODY_BYTES = 2_000_000;
 
 /**
@@ -76,7 +77,10 @@ export class ProviderHttp implements OnApplicationShutdown {
       metrics.increment('integration_http_requests_total', { ...operation, status });
       metrics.observe('integration_http_latency_ms', latencyMs, operation);
       const level = /^[1-4]/.test(status) ? 'info' : 'warn';
-      this.logger[level]({ ...operation, status, latency_ms: Math.round(latencyMs * 10) / 10, ...more }, 'provider answered');
+      this.logger[level](
+        { ...operation, status, latency_ms: Math.round(latencyMs * 10) / 10, ...more },
+        'provider answered',
+      );
     };
     try {
       const response = await this.axios.request<string>({

@@ -19,7 +19,10 @@ export class MetricsController extends PrometheusController {
    * @param scope `process` or `shared` (database-derived, the same on every replica: scrape it once); both if absent
    */
   @Get()
-  override async index(@Res({ passthrough: true }) reply: ReplyHeaders, @Query('scope') scope?: string): Promise<string> {
+  override async index(
+    @Res({ passthrough: true }) reply: ReplyHeaders,
+    @Query('scope') scope?: string,
+  ): Promise<string> {
     reply.header('content-type', metrics.registry.contentType);
     if (scope !== 'process' && scope !== 'shared') return metrics.registry.metrics();
     const names = metrics.registry

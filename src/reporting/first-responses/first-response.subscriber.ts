@@ -18,7 +18,12 @@ export class FirstResponseSubscriber {
   constructor(private readonly database: Database) {}
 
   @OnOutboxEvent(CallDetected, { name: NAME })
-  async onCall({ payload, tenantId, correlationId, eventId }: OutboxEvent<Payload<typeof CallDetected>>): Promise<void> {
+  async onCall({
+    payload,
+    tenantId,
+    correlationId,
+    eventId,
+  }: OutboxEvent<Payload<typeof CallDetected>>): Promise<void> {
     const excluded = payload.decision === 'reply' ? null : payload.reason;
     await this.database.transaction(async (tx) => {
       if (!(await consumeOnce(tx, NAME, eventId))) return;
@@ -27,7 +32,12 @@ export class FirstResponseSubscriber {
   }
 
   @OnOutboxEvent(InboundSmsReceived, { name: NAME })
-  async onText({ payload, tenantId, correlationId, eventId }: OutboxEvent<Payload<typeof InboundSmsReceived>>): Promise<void> {
+  async onText({
+    payload,
+    tenantId,
+    correlationId,
+    eventId,
+  }: OutboxEvent<Payload<typeof InboundSmsReceived>>): Promise<void> {
     if (payload.decision === 'none') return;
     await this.database.transaction(async (tx) => {
       if (!(await consumeOnce(tx, NAME, eventId))) return;
@@ -37,7 +47,11 @@ export class FirstResponseSubscriber {
   }
 
   @OnOutboxEvent(OutboundSmsQueued, { name: NAME })
-  async onAccepted({ payload, tenantId, correlationId }: OutboxEvent<Payload<typeof OutboundSmsQueued>>): Promise<void> {
+  async onAccepted({
+    payload,
+    tenantId,
+    correlationId,
+  }: OutboxEvent<Payload<typeof OutboundSmsQueued>>): Promise<void> {
     if (payload.purpose !== 'first_reply') return;
     const { webhook, outbox_wait, handler, provider } = payload.stages_ms;
     const [row] = await this.database.query<{ latency_ms: number; excluded_reason: string | null }>(TRACK_ACCEPTED, [
@@ -56,6 +70,7 @@ export class FirstResponseSubscriber {
 
   @OnOutboxEvent(OutboundSmsFailed, { name: NAME })
   async onFailed({ payload }: OutboxEvent<Payload<typeof OutboundSmsFailed>>): Promise<void> {
-    if (payload.purpose === 'first_reply') await this.database.query(TRACK_FAILED, [payload.trigger_id, payload.reason]);
+    if (payload.purpose === 'first_reply')
+      await this.database.query(TRACK_FAILED, [payload.trigger_id, payload.reason]);
   }
 }

@@ -2,8 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { validate as isUuid } from 'uuid';
 import { adoptCorrelation } from '../../common/context/context.js';
 import type { Transaction } from '../../infra/database/database.js';
-import { FINISH_ATTEMPT, LOCK_MESSAGE_OF_CALLBACK, LOCK_SID, PARK_CALLBACK } from './messages.queries.js';
 import { type MessageRow, MessageStates } from './message-states.service.js';
+import { FINISH_ATTEMPT, LOCK_MESSAGE_OF_CALLBACK, LOCK_SID, PARK_CALLBACK } from './messages.queries.js';
 
 export interface DeliveryReport {
   /** The account that signed it; only its own texts are touched. */

@@ -63,7 +63,9 @@ export class InboundTexts {
         business_number: businessNumber,
         received_at: stored.triggered_at.toISOString(),
         keyword: keyword ?? null,
-        ...(journey || keyword ? { decision: 'none', reason: null } : await this.decide(tx, line, caller, sender.kind, messageId)),
+        ...(journey || keyword
+          ? { decision: 'none', reason: null }
+          : await this.decide(tx, line, caller, sender.kind, messageId)),
       },
     });
   }

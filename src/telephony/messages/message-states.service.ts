@@ -86,7 +86,8 @@ export class MessageStates {
         },
       });
     }
-    if (isDelivery(state) && state !== message.state) await this.announceDelivery(tx, message, row.message_sid, state, error);
+    if (isDelivery(state) && state !== message.state)
+      await this.announceDelivery(tx, message, row.message_sid, state, error);
   }
 
   /** A later word about a text that is known to be accepted; one that is behind changes nothing. */

@@ -10,7 +10,7 @@ import { PermanentFailure, Snooze } from '../../infra/outbox/outbox.errors.js';
 import { countSegments } from '../contracts/gsm7.js';
 import type { LineSettings, TextRequest } from '../contracts/telephony.api.js';
 import { TelephonyApi } from '../contracts/telephony.api.js';
-import { TwilioClient, type SendOutcome } from '../integrations/twilio/twilio.client.js';
+import { type SendOutcome, TwilioClient } from '../integrations/twilio/twilio.client.js';
 import { type TwilioAccount, TwilioAccounts } from '../integrations/twilio/twilio-accounts.service.js';
 import { Lines } from '../numbers/lines.service.js';
 import { type MessageRow, MessageStates } from './message-states.service.js';
@@ -117,12 +117,21 @@ export class Sending extends TelephonyApi {
         await this.states.fail(tx, current, permission.allowed ? 'too_late' : permission.reason, undefined);
         return undefined;
       }
-      const [marked] = await tx.query<{ attempt: number }>(MARK_SUBMITTING, [message.message_id, message.attempt, resend]);
+      const [marked] = await tx.query<{ attempt: number }>(MARK_SUBMITTING, [
+        message.message_id,
+        message.attempt,
+        resend,
+      ]);
       return marked;
     });
   }
 
-  private async ask(account: TwilioAccount, message: MessageRow, attempt: number, markedAt: number): Promise<SendOutcome> {
+  private async ask(
+    account: TwilioAccount,
+    message: MessageRow,
+    attempt: number,
+    markedAt: number,
+  ): Promise<SendOutcome> {
     if (performance.now() - markedAt > STALE_MARKER_MS) return { kind: 'not_processed', httpStatus: 'stale' };
     return this.twilio.createMessage(account, {
       to: message.caller,
@@ -191,7 +200,10 @@ export class Sending extends TelephonyApi {
     if (!attempt) throw new PermanentFailure('telephony.no_attempt', 'A submitted message has no attempt on record');
     const found = await this.find(message);
     if (found) {
-      this.logger.info({ provider: 'twilio', message_sid: found.messageSid, attempt: attempt.attempt }, 'lost answer found');
+      this.logger.info(
+        { provider: 'twilio', message_sid: found.messageSid, attempt: attempt.attempt },
+        'lost answer found',
+      );
       return this.database.transaction(async (tx) => {
         const [current] = await tx.query<MessageRow>(LOCK_MESSAGE, [message.message_id]);
         if (!current) return;

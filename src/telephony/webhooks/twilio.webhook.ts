@@ -5,7 +5,7 @@ import { Webhook } from '../../common/decorators/webhook.decorator.js';
 import { elapsedMs } from '../../common/interceptors/http-edge.interceptor.js';
 import { Config } from '../../infra/config/config.js';
 import { Tenants } from '../../infra/tenancy/tenants.service.js';
-import { Calls, type CallSighting } from '../calls/calls.service.js';
+import { type CallSighting, Calls } from '../calls/calls.service.js';
 import type { TwilioForm } from '../integrations/twilio/twilio-form.js';
 import { TwilioWebhookGuard } from '../integrations/twilio/twilio-webhook.guard.js';
 import { acknowledge, dialOwner, hangUp, sayMissed } from '../integrations/twilio/twiml.js';
@@ -96,7 +96,11 @@ export class TwilioWebhooks {
   private async lineOf(intake: Intake): Promise<Line | undefined> {
     const line = await this.lines.ofNumber(intake.tx, required(intake.form, 'To'), intake.accountSid);
     if (line) intake.belongsTo(line.tenantId);
-    else this.logger.warn({ provider: 'twilio', account_sid: intake.accountSid }, 'webhook for a number that no tenant has');
+    else
+      this.logger.warn(
+        { provider: 'twilio', account_sid: intake.accountSid },
+        'webhook for a number that no tenant has',
+      );
     return line;
   }
 

@@ -18,11 +18,16 @@ describe('a missed call gets its text', () => {
     expect(text.params).toMatchObject({ To: CALLER, From: BUSINESS_NUMBER, ValidityPeriod: '300' });
     expect(text.params.Body).toContain("Joe's Plumbing");
     expect(text.params.Body).toContain('STOP');
-    expect(text.params.StatusCallback).toMatch(new RegExp(`^${app.baseUrl}/webhooks/twilio/sms-status\\?m=[0-9a-f-]{36}&a=1$`));
+    expect(text.params.StatusCallback).toMatch(
+      new RegExp(`^${app.baseUrl}/webhooks/twilio/sms-status\\?m=[0-9a-f-]{36}&a=1$`),
+    );
 
     await app.twilio.callbackFor(text.sid, 'delivered');
     const response = await eventually(
-      () => app.row('select * from reporting.first_responses where message_sid = $1', [text.sid]).then((row) => row ?? null),
+      () =>
+        app
+          .row('select * from reporting.first_responses where message_sid = $1', [text.sid])
+          .then((row) => row ?? null),
       { label: 'the tracker closes the first response' },
     );
     expect(response['first_sms_at'].getTime()).toBeGreaterThanOrEqual(response['detected_at'].getTime());

@@ -49,7 +49,7 @@ export class DigitGroups {
   private readonly separators: number[] = new Array(MAX_GROUPS + 1).fill(0);
 
   /**
-   * @param spaced whether digits may stand one by one, as in `+1 4 1 5…`; otherwise a third single digit is taken for
+   * @param spaced whether digits may stand one by one, as in `+1 4 1 5…` or `00 56 2 2123…`; otherwise a third single digit is taken for
    *   the next item of a list.
    */
   read(text: string, at: number, spaced: boolean): void {
@@ -81,7 +81,9 @@ export class DigitGroups {
       found |= separator;
     }
     if (at === end || at - end > MAX_SEPARATOR_LENGTH || !isDigitCode(text.charCodeAt(at))) return -1;
-    if ((found & ALONE) !== 0 && at - end > 1) return -1;
+    // A plus sign is the blank of a query string, and `)+` is `) `.
+    const alone = at - end === 1 || (found === (Separator.Close | Separator.Plus) && at - end === 2);
+    if ((found & ALONE) !== 0 && !alone) return -1;
     if (isDateAt(text, at) || this.isTimeAt(at)) return -1;
     this.separators[this.count] = found;
     return at;

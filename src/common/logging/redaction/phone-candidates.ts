@@ -50,7 +50,7 @@ class PhoneScan {
     const plus = this.plusBefore(at);
     const safe = protectedEnd(text, at, this.words, plus >= 0);
     if (safe > at) return safe;
-    groups.read(text, at, plus >= 0);
+    groups.read(text, at, plus >= 0 || text[at] === '0');
     if (groups.length(0) === 4 && text.startsWith('***', at - 3)) return groups.end(0);
     if (groups.total < MIN_DIGITS) return groups.end(0);
     const international = plus >= 0 ? this.international(0) : 0;

@@ -24,7 +24,11 @@ export class TwilioWebhookGuard implements CanActivate {
     const account = form.first('AccountSid') && (await this.accounts.find(form.first('AccountSid') ?? ''));
     const signature = request.headers['x-twilio-signature'];
     const url = this.config.env.PUBLIC_BASE_URL + request.url;
-    if (account && typeof signature === 'string' && twilio.validateRequest(account.authToken, signature, url, form.all)) {
+    if (
+      account &&
+      typeof signature === 'string' &&
+      twilio.validateRequest(account.authToken, signature, url, form.all)
+    ) {
       return true;
     }
     metrics.increment('webhook_signature_failures_total', { provider: 'twilio' });

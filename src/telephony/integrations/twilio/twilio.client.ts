@@ -4,8 +4,8 @@ import twilio from 'twilio';
 import { ProviderCall } from '../../../common/decorators/provider-call.decorator.js';
 import { Config } from '../../../infra/config/config.js';
 import { ProviderHttp, ProviderUnreachable } from '../../../infra/http/provider-http.client.js';
-import { classifyTwilioError, type TwilioErrorClass } from './twilio-error-codes.js';
 import type { TwilioAccount } from './twilio-accounts.service.js';
+import { classifyTwilioError, type TwilioErrorClass } from './twilio-error-codes.js';
 
 /** Far below the SDK's own 30 s, which would be a caller's whole patience. */
 const TIMEOUT_MS = 8_000;

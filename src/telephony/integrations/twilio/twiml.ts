@@ -37,6 +37,5 @@ export function acknowledge(): string {
 
 /** XML 1.0 has no way to write control characters, and Twilio rejects a document that tries. */
 function speakable(name: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to remove
-  return name.replace(/[\u0000-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, ' ');
+  return name.toWellFormed().replace(/\p{Cc}|\ufffe|\uffff/gu, ' ');
 }
