@@ -22,6 +22,7 @@ SEPARATOR_OF_CODE[0x2b] = Separator.Plus;
 SEPARATOR_OF_CODE[0x2d] = Separator.Dash;
 SEPARATOR_OF_CODE[0x2e] = Separator.Dot;
 SEPARATOR_OF_CODE[0x2f] = Separator.Slash;
+SEPARATOR_OF_CODE[0x5f] = Separator.Dash;
 
 function separatorOf(code: number): number {
   if (code < 128) return SEPARATOR_OF_CODE[code] ?? Separator.None;

@@ -25,7 +25,7 @@ const BACKSLASH_ESCAPE = /\\+(?:([nrt])|u([0-9a-f]{4})|x([0-9a-f]{2}))/iy;
 const NUMERIC_ENTITY = /&#(?:x([0-9a-f]{1,5})|(\d{1,6}));/iy;
 
 const SPACES = new Set([0x00a0, 0x1680, 0x202f, 0x205f, 0x3000]);
-const DASHES = new Set([0x2212, 0xfe58, 0xfe63, 0xff0d]);
+const DASHES = new Set([0x2022, 0x2212, 0xfe58, 0xfe63, 0xff0d]);
 const INVISIBLES = new Set([0x00ad, 0x061c, 0x180e, 0x2060, 0xfeff]);
 const DIGIT_ZEROS = [0x0660, 0x06f0, 0x0966, 0x09e6, 0xff10];
 const LOOKALIKES = new Map<number, string>([

@@ -32,7 +32,7 @@ const MAYBE_PHONE_LAST = words('from to recipient recipients sender contact dial
 const NUMBER_LAST = words('number numbers num no line');
 const NUMBER_FORM_LAST = words('raw value digits national international formatted');
 const PHONE_BEFORE_NUMBER = words(`${[...PHONE_LAST, ...MAYBE_PHONE_LAST].join(' ')} twilio forward forwarding business
-  customer tech owner calling dial outgoing`);
+  customer tech owner calling dial outgoing national international`);
 
 function keyTokens(key: string): string[] {
   const spaced = key
@@ -82,7 +82,8 @@ export function classifyKey(key: string): KeyClass {
   return keyClass;
 }
 
-const VALUE_OF_PARENT = words('value raw number national international digits formatted original input 0 1');
+const VALUE_OF_PARENT = words(`value raw number national nationalnumber international internationalnumber
+  digits formatted original input`);
 
 /**
  * The class of a field inside another: what `{"phone": {"raw": "4155550132"}}` holds is still a phone number, and the
@@ -91,5 +92,5 @@ const VALUE_OF_PARENT = words('value raw number national international digits fo
 export function classifyChild(key: string, parent: KeyClass): KeyClass {
   const own = classifyKey(key);
   if (parent !== 'phone' && parent !== 'maybePhone') return own;
-  return own === 'plain' || own === 'maybePhone' ? (VALUE_OF_PARENT.has(key.toLowerCase()) ? parent : own) : own;
+  return VALUE_OF_PARENT.has(key.toLowerCase().replaceAll('_', '')) && own !== 'phone' ? parent : own;
 }

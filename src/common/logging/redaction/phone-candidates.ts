@@ -116,8 +116,9 @@ class PhoneScan {
     if (used === 0 || digits.length > longest) return 0;
     const exact = digits.startsWith('1') || digits.startsWith('7');
     const certain = digits.length >= 10 && (!exact || digits.length === longest);
-    if (certain && !this.runsOn(groups.end(used - 1))) return used;
-    return this.context(at) === 'none' ? 0 : used;
+    const end = groups.end(used - 1);
+    if (isFollowedByUnit(this.text, end)) return 0;
+    return (certain && !this.runsOn(end)) || this.context(at) !== 'none' ? used : 0;
   }
 
   /** The shapes that are written for phone numbers alone, so that they need no word in front of them. */

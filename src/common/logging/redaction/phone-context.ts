@@ -26,11 +26,11 @@ const RANGED =
   changed went counter value`);
 const PHONE_NOUN = words('caller phone mobile cell telephone tel contact callback sms customer whatsapp');
 const ORDINAL = words('id number no num');
-const DIRECT_SCHEME = words('sms tel callto smsto facetime');
+const DIRECT_SCHEME = words('sms tel callto smsto facetime sip sips');
 
 const REACH = 48;
 const MAX_WORDS = 5;
-const GLUE = ' :=\'"\\([<{#*_>/-.,\u200b&?~';
+const GLUE = '\t→ :=\'"\\([<{#*_>/-.,\u200b&?~';
 const GLUE_BETWEEN_WORDS = " _/-:,'\u200b";
 const UNIT_AFTER =
   /(?: ?(?:ns|us|µs|μs|ms|secs?|seconds?|mins?|minutes?|hours?|hrs?|bytes?|[kmgt]i?b|rows?|items?|records?|cents|usd|eur|gbp|dollars|ticks|cycles|ops)| ?%|[sb])(?![a-z0-9])/iy;
@@ -63,7 +63,7 @@ function identifierEndingAt(text: string, end: number, floor: number): string {
 /** `customerPhone` counts as `phone`, `PhoneNumbers` as `numbers` after `phone`, `text1` as `text`. */
 function lastWords(word: string): string[] {
   return word
-    .replace(/\d+$/, '')
+    .replace(/(?<!^e)\d+$/i, '')
     .replace(/([a-z])([A-Z])/g, '$1 $2')
     .toLowerCase()
     .split(' ');
