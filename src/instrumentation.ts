@@ -4,6 +4,7 @@
  * `OTEL_EXPORTER_OTLP_ENDPOINT` nothing is exported.
  */
 import { getNodeAutoInstrumentations } from '@opentelemetry/auto-instrumentations-node';
+import { CompositePropagator } from '@opentelemetry/core';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 
 const production = process.env['NODE_ENV'] === 'production';
@@ -16,6 +17,8 @@ process.env['OTEL_LOGS_EXPORTER'] = 'none';
 process.env['OTEL_SEMCONV_STABILITY_OPT_IN'] ??= 'http,database';
 
 const sdk = new NodeSDK({
+  // None: a webhook's traceparent is a stranger's, and providers have no use for ours. The outbox carries its own.
+  textMapPropagator: new CompositePropagator(),
   instrumentations: [
     getNodeAutoInstrumentations({
       '@opentelemetry/instrumentation-fs': { enabled: false },

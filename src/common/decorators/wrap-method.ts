@@ -19,21 +19,3 @@ export function wrapMethod(
     return descriptor;
   };
 }
-
-/** Measures to the end of the work: of a promise if one comes back, whatever the function was declared as. */
-export function whenSettled(result: unknown, done: (error?: unknown) => void): unknown {
-  if (typeof (result as PromiseLike<unknown> | undefined)?.then !== 'function') {
-    done();
-    return result;
-  }
-  return (result as PromiseLike<unknown>).then(
-    (value) => {
-      done();
-      return value;
-    },
-    (error: unknown) => {
-      done(error ?? new Error('rejected without a reason'));
-      throw error;
-    },
-  );
-}

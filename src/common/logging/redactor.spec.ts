@@ -206,6 +206,7 @@ describe('what only looks like personal data', () => {
     'geo +37.7749295,-122.4194155, delta +1234567.89',
     'mac 00-14-22-01-23-45, padded 0012345678, build 1.0.0+20261123103304',
     'p50 210 350 4500 8000',
+    'from 0030000000ns, call took 4155550132 ns',
     'outbox_id=4155550132 from=web id: 4155550132',
     'git@github.com:acme/nmc.git logo@2x.png react@19.0.0-rc.1 ssh://git@github.com/acme/nmc',
     'invalid token: expired; Unexpected token < in JSON; Bearer authentication; tokens=4155550132',
@@ -234,6 +235,8 @@ describe('phone numbers', () => {
     ['\\u002b14155550132', '***0132'],
     ['voicemail_+14155550132.mp3', 'voicemail_***0132.mp3'],
     ['https://wa.me/14155550132', 'https://wa.me/***0132'],
+    ['E164 14155550132, sip:4155550132@host', 'E164 ***0132, sip:***0132@host'],
+    ['contact_+1_415_555_0132.vcf', 'contact_***0132.vcf'],
   ])('%s becomes %s', (text, redacted) => {
     expect(redactText(text)).toBe(redacted);
   });

@@ -1,16 +1,20 @@
 import {
   type Attributes,
   context,
-  propagation,
+  defaultTextMapGetter,
+  defaultTextMapSetter,
   ROOT_CONTEXT,
   SpanKind,
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
+import { suppressTracing, W3CTraceContextPropagator } from '@opentelemetry/core';
 import { currentContext } from '../context/context.js';
 import { errorCode } from '../errors/app-error.js';
 
 const tracer = trace.getTracer('nevermisscall');
+/** Our own: the global one is off, so that a stranger's header neither joins a trace nor decides what is sampled. */
+const traceContext = new W3CTraceContextPropagator();
 
 export interface SpanOptions {
   kind?: SpanKind;
@@ -24,7 +28,9 @@ export interface SpanOptions {
  * A failure marks the span with the error's code, never with its message.
  */
 export async function inSpan<T>(name: string, options: SpanOptions, work: () => Promise<T> | T): Promise<T> {
-  const parent = options.parent ? propagation.extract(ROOT_CONTEXT, { traceparent: options.parent }) : context.active();
+  const parent = options.parent
+    ? traceContext.extract(ROOT_CONTEXT, { traceparent: options.parent }, defaultTextMapGetter)
+    : context.active();
   return tracer.startActiveSpan(
     name,
     { kind: options.kind ?? SpanKind.INTERNAL, attributes: { ...ours(), ...options.attributes } },
@@ -50,10 +56,15 @@ export function annotateSpan(attributes: Attributes): void {
   trace.getActiveSpan()?.setAttributes(attributes);
 }
 
+/** Runs housekeeping outside of any trace, whosever request happened to start it. */
+export function withoutTrace<T>(work: () => T): T {
+  return context.with(suppressTracing(ROOT_CONTEXT), work);
+}
+
 /** The running span as a W3C traceparent, to be stored with an outbox row. */
 export function currentTraceparent(): string | undefined {
   const carrier: { traceparent?: string } = {};
-  propagation.inject(context.active(), carrier);
+  traceContext.inject(context.active(), carrier, defaultTextMapSetter);
   return carrier.traceparent;
 }
 

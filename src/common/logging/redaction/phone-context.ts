@@ -63,7 +63,7 @@ function identifierEndingAt(text: string, end: number, floor: number): string {
 /** `customerPhone` counts as `phone`, `PhoneNumbers` as `numbers` after `phone`, `text1` as `text`. */
 function lastWords(word: string): string[] {
   return word
-    .replace(/(?<!^e)\d+$/i, '')
+    .replace(/^(?!e164$)(.*?[a-z])\d+$/i, '$1')
     .replace(/([a-z])([A-Z])/g, '$1 $2')
     .toLowerCase()
     .split(' ');
