@@ -30,6 +30,8 @@ const sdk = new NodeSDK({
       '@opentelemetry/instrumentation-pg': { requireParentSpan: true },
       '@opentelemetry/instrumentation-pino': { disableLogSending: true },
       '@opentelemetry/instrumentation-http': {
+        // Twilio's list of messages is asked for by number.
+        redactedQueryParams: ['To', 'From'],
         ignoreIncomingRequestHook: ({ url }) => /^\/(health|metrics)([/?]|$)/.test(url ?? ''),
       },
     }),

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { SpanKind } from '@opentelemetry/api';
 import type { OperationId, Provider } from '../metrics/catalogue.js';
 import { inSpan } from '../tracing/spans.js';
@@ -9,6 +10,9 @@ export interface ProviderOperation {
   /** Operation id such as `messages.create`; never a URL. */
   endpoint: OperationId;
 }
+
+/** Marks a method as observed, so that a test can find those that are not. */
+export const PROVIDER_OPERATION = Symbol('provider:operation');
 
 const running = new AsyncLocalStorage<ProviderOperation>();
 
@@ -22,15 +26,18 @@ export function currentProviderOperation(): ProviderOperation | undefined {
  * inside is counted and timed under that operation by the instrumented HTTP client.
  */
 export function ProviderCall(operation: ProviderOperation): MethodDecorator {
-  return wrapMethod((original, self, args) =>
-    running.run(operation, () =>
-      inSpan(
-        `${operation.provider}.${operation.endpoint}`,
-        {
-          kind: SpanKind.CLIENT,
-          attributes: { 'peer.service': operation.provider, 'rpc.method': operation.endpoint },
-        },
-        () => original.apply(self, args),
+  return applyDecorators(
+    SetMetadata(PROVIDER_OPERATION, operation),
+    wrapMethod((original, self, args) =>
+      running.run(operation, () =>
+        inSpan(
+          `${operation.provider}.${operation.endpoint}`,
+          {
+            kind: SpanKind.CLIENT,
+            attributes: { 'peer.service': operation.provider, 'rpc.method': operation.endpoint },
+          },
+          () => original.apply(self, args),
+        ),
       ),
     ),
   );

@@ -9,6 +9,8 @@ type Branded<B extends string> = string & { readonly [brand]: B };
 
 /** A route template (`/v1/conversations/:id`) or `unmatched`; never a URL. */
 export type RouteTemplate = Branded<'route'>;
+/** The version in package.json. */
+export type Version = Branded<'version'>;
 /** An HTTP status code as text. */
 export type HttpStatusLabel = `${number}`;
 /** What a provider answered: its status code, or why there is none. */
@@ -37,7 +39,7 @@ export type Provider = (typeof PROVIDERS)[number];
 export const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', '_OTHER'] as const;
 export const WEBHOOK_ENDPOINTS = ['voice', 'dial_result', 'voice_status', 'sms_inbound', 'sms_status'] as const;
 export type WebhookEndpoint = (typeof WEBHOOK_ENDPOINTS)[number];
-export const COLLECTORS = ['slo_first_sms', 'outbox', 'db_pool', 'process'] as const;
+export const COLLECTORS = ['slo_first_sms', 'outbox', 'db_pool'] as const;
 export type Collector = (typeof COLLECTORS)[number];
 
 const BUCKETS_MS = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
@@ -232,7 +234,7 @@ export const CATALOGUE = {
     kind: 'gauge',
     unit: 'info',
     help: 'Always 1; the version and role of the process.',
-    labels: { version: open<Branded<'version'>>(), role: ['all', 'web', 'worker'] },
+    labels: { version: open<Version>(), role: ['all', 'web', 'worker'] },
   },
 } as const satisfies Record<string, MetricSpec>;
 

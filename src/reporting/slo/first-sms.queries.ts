@@ -15,7 +15,7 @@ export const FIRST_SMS_WINDOW = `
   ), opened as (
     select trigger_id, detected_at, first_sms_at from reporting.first_responses
     where detected_at > clock_timestamp() - $1::int * interval '1 minute' and excluded_reason is null
-    union
+    union all
     select trigger_id, detected_at, null from (
       select coalesce(payload ->> 'call_id', payload ->> 'message_id')::uuid as trigger_id,
         coalesce(payload ->> 'missed_at', payload ->> 'received_at')::timestamptz as detected_at
@@ -24,6 +24,7 @@ export const FIRST_SMS_WINDOW = `
         and payload ->> 'decision' = 'reply'
     ) unseen
     where detected_at > clock_timestamp() - $1::int * interval '1 minute'
+      and not exists (select 1 from reporting.first_responses told where told.trigger_id = unseen.trigger_id)
   ), closed as (
     select (payload ->> 'trigger_id')::uuid as trigger_id, (payload ->> 'accepted_at')::timestamptz as accepted_at
     from untold where event_name = 'nmc.telephony.OutboundSmsQueued'
