@@ -4,14 +4,12 @@ import { DEVELOPMENT_DEFAULTS, type Environment, environmentSchema } from './con
 /** The validated environment; the only source of settings, injected by class. */
 export class Config {
   readonly production: boolean;
-  /** `all` and `web` answer HTTP; `all` and `worker` run the outbox. */
+  /** `all` and `worker` run the outbox; every role answers HTTP, if only for probes and scrapes. */
   readonly runsWorker: boolean;
-  readonly runsWeb: boolean;
 
   constructor(readonly env: Environment) {
     this.production = env.NODE_ENV === 'production';
     this.runsWorker = env.ROLE !== 'web';
-    this.runsWeb = env.ROLE !== 'worker';
   }
 
   /** The pairs that open `/metrics`; several, so that credentials can be rotated. */

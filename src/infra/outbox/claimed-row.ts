@@ -9,6 +9,7 @@ export interface ClaimedRow {
   started: number;
   finished: number;
   subscriber: string;
+  is_first: boolean;
   waited_ms: number;
   event_id: string;
   event_name: EventName;
@@ -30,6 +31,7 @@ export function deliveryOf(row: ClaimedRow, heldSince: number): Delivery {
     started: row.started,
     finished: row.finished,
     subscriber: row.subscriber,
+    isFirst: row.is_first,
     waitedMs: row.waited_ms,
     heldSince,
     event: {

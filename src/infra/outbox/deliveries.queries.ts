@@ -1,22 +1,44 @@
 /**
- * The SQL of the outbox. All times are the database's; `now()` is the start of the transaction, which is right for
- * leases (never longer than meant).
+ * The SQL of the outbox. All times are the database's. `now()` is the start of the transaction, which in statements of
+ * their own is the present; inside a business transaction only `statement_timestamp()` is.
  */
 
-/** A row may be claimed when it is due or its lease ran out, and nothing older waits in its lane. */
-const HEAD_OF_LANE = `not exists (
-        select 1 from infra.outbox_deliveries earlier
-        where earlier.subscriber = c.subscriber and earlier.ordering_key = c.ordering_key
-          and earlier.delivery_id < c.delivery_id)`;
+/**
+ * A lane (subscriber and ordering key) is worked off one row at a time, oldest first. A row scheduled for later keeps
+ * nobody waiting; once due it takes its place again, and then must not overtake a row that is already being run.
+ * Correlated on purpose: a join here would be planned as a scan of the whole table. Index: outbox_deliveries_lane.
+ */
+const HEAD_OF_LANE = `case when c.delivery_id = (
+        select head.delivery_id from infra.outbox_deliveries head
+        where head.subscriber = c.subscriber and head.ordering_key = c.ordering_key and head.due_at <= now()
+        order by head.delivery_id limit 1)
+      then not exists (
+        select 1 from infra.outbox_deliveries running
+        where running.subscriber = c.subscriber and running.ordering_key = c.ordering_key
+          and running.delivery_id > c.delivery_id and running.owner is not null and running.available_at > now()
+        offset 0)
+      else false end`;
 
+/** An event that is gone still yields its row, which then fails its schema and becomes a dead letter, not a ghost. */
 const RETURNED = `d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber,
-  extract(epoch from clock_timestamp() - d.due_at)::float8 * 1000 as waited_ms,
-  e.event_id, e.event_name, e.schema_version, e.tenant_id, e.occurred_at, e.correlation_id, e.causation_id,
-  e.traceparent, e.ordering_key, e.payload`;
+  d.last_error is null as is_first, extract(epoch from clock_timestamp() - d.due_at)::float8 * 1000 as waited_ms,
+  d.event_id, d.event_name, coalesce(e.schema_version, '0.0.0') as schema_version, d.tenant_id,
+  coalesce(e.occurred_at, d.created_at) as occurred_at, coalesce(e.correlation_id, d.event_id) as correlation_id,
+  e.causation_id, e.traceparent, d.ordering_key, e.payload`;
+
+/** First key of the locks that put the writers of one ordering key ($2) one behind the other. */
+export const ORDER_LOCK_CLASS = 7_236_104;
 
 /**
- * The event and a delivery for each subscriber, in one round trip. A delivery that is due now and heads its lane is
- * born leased to the writing process ($12), which takes it over in memory after the commit.
+ * Held until the end of the writer's transaction: within a lane, ids are then given in the order of the commits, and
+ * nobody is taken for the head while an older row is still unseen. A statement of its own, so that the next one sees
+ * what was committed while this one waited.
+ */
+export const LOCK_ORDER = 'select pg_advisory_xact_lock($1, hashtext($2))';
+
+/**
+ * The event and a delivery for each subscriber, in one round trip, after LOCK_ORDER. A delivery that is due now and
+ * heads its lane is born leased to the writing process ($12), which takes it over in memory after the commit.
  * Parameters: 1 event_id, 2 name, 3 version, 4 tenant, 5 occurred_at, 6 correlation, 7 causation, 8 traceparent,
  * 9 ordering key, 10 payload, 11 lease ms, 12 owner or null, 13 subscribers, 14 due times.
  */
@@ -29,12 +51,14 @@ export const INSERT_EVENT = `
   ), fresh as (
     insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, due_at, owner, available_at)
     select $1::uuid, $2::text, s.subscriber, $4::uuid, $9::text, coalesce(s.due_at, now()), o.owner,
-      case when o.owner is null then coalesce(s.due_at, now()) else now() + $11::int * interval '1 millisecond' end
+      case when o.owner is null then coalesce(s.due_at, now())
+        else statement_timestamp() + $11::int * interval '1 millisecond' end
     from unnest($13::text[], $14::timestamptz[]) as s (subscriber, due_at)
     cross join lateral (
       select case when s.due_at is null and not exists (
         select 1 from infra.outbox_deliveries earlier
         where earlier.subscriber = s.subscriber and earlier.ordering_key = $9::text
+          and earlier.due_at <= statement_timestamp()
       ) then $12::int end as owner
     ) o
     returning delivery_id, subscriber, owner, fence
@@ -42,42 +66,68 @@ export const INSERT_EVENT = `
   select event.occurred_at, fresh.delivery_id, fresh.subscriber, fresh.owner, fresh.fence
   from event left join fresh on true`;
 
-/** Claims up to $2 due heads of lanes for owner $1, leased for $3 ms. Index: outbox_deliveries_available. */
+/**
+ * Claims up to $2 due heads of lanes for owner $1, leased for $3 ms, passing over the tenants in $4, of which it holds
+ * enough. Index: outbox_deliveries_available.
+ */
 export const CLAIM = `
   with claimed as (
     update infra.outbox_deliveries d
     set owner = $1, fence = d.fence + 1, available_at = now() + $3::int * interval '1 millisecond'
     where d.delivery_id = any (array(
       select c.delivery_id from infra.outbox_deliveries c
-      where c.available_at <= now() and ${HEAD_OF_LANE}
+      where c.available_at <= now() and not (c.tenant_id = any ($4::uuid[])) and ${HEAD_OF_LANE}
       order by c.available_at, c.delivery_id
       limit $2
       for update skip locked))
     returning d.*
   )
-  select ${RETURNED} from claimed d join infra.outbox_events e using (event_id) order by d.delivery_id`;
+  select ${RETURNED} from claimed d left join infra.outbox_events e using (event_id) order by d.delivery_id`;
+
+/** What owner $1 owns but does not hold ($2 are the ids it does). Index: outbox_deliveries_owner. */
+export const STRAYS = `
+  select delivery_id, fence from infra.outbox_deliveries where owner = $1 and not (delivery_id = any ($2::bigint[]))`;
+
+/** Gives rows back, each only as it was seen. Parameters: 1 owner, 2 ids, 3 fences. */
+export const RELEASE = `
+  update infra.outbox_deliveries d set owner = null, fence = d.fence + 1, available_at = now()
+  from unnest($2::bigint[], $3::int[]) as r (delivery_id, fence)
+  where d.owner = $1 and d.delivery_id = r.delivery_id and d.fence = r.fence`;
+
+/** Ends an instance ($1) in order: gives back whatever it still owns. */
+export const RELEASE_ALL = `
+  update infra.outbox_deliveries set owner = null, fence = fence + 1, available_at = now() where owner = any ($1::int[])`;
+export const FORGET_INSTANCES = 'delete from infra.outbox_instances where instance_id = any ($1::int[])';
 
 /**
- * Rows leased to owner $1 that it does not hold ($2 are the ids it does): commits whose outcome was unknown.
- * Given back at once instead of at the end of their lease. Index: outbox_deliveries_owner.
+ * A process that lost its session and has a new one takes along what it holds ($3, ids), unless others were faster:
+ * its running handlers stay the owners of their rows. Parameters: 1 former instances, 2 new one, 3 ids, 4 lease ms.
  */
-export const RELEASE_STRAYS = `
-  update infra.outbox_deliveries set owner = null, fence = fence + 1, available_at = now()
-  where owner = $1 and not (delivery_id = any ($2::bigint[])) and created_at < now() - interval '2 seconds'`;
+export const ADOPT = `
+  update infra.outbox_deliveries set owner = $2, available_at = now() + $4::int * interval '1 millisecond'
+  where owner = any ($1::int[]) and delivery_id = any ($3::bigint[])
+  returning delivery_id, fence`;
 
-/** Extends the leases of what owner $1 holds. */
+/** Frees rows of owners that are not registered: commits that came after their process had gone. */
+export const RELEASE_ORPHANS = `
+  update infra.outbox_deliveries d set owner = null, fence = d.fence + 1, available_at = now()
+  where d.owner is not null
+    and not exists (select 1 from infra.outbox_instances i where i.instance_id = d.owner)`;
+
+/** Extends the leases of what owner $1 holds: 2 ids, 3 fences, 4 lease ms. */
 export const RENEW_LEASES = `
-  update infra.outbox_deliveries set available_at = now() + $3::int * interval '1 millisecond'
-  where owner = $1 and delivery_id = any ($2::bigint[])`;
+  update infra.outbox_deliveries d set available_at = now() + $4::int * interval '1 millisecond'
+  from unnest($2::bigint[], $3::int[]) as r (delivery_id, fence)
+  where d.owner = $1 and d.delivery_id = r.delivery_id and d.fence = r.fence`;
 
 /** Marks the start of a run whose earlier one ended with its process; only such rows pay for this write. */
 export const MARK_STARTED = `
   update infra.outbox_deliveries set started = started + 1
-  where delivery_id = $1 and fence = $2 and owner = $3 returning started`;
+  where delivery_id = $1 and fence = $2 returning started`;
 
 /**
  * Done: off the hot table and into the history, fenced, in one statement. Answers what was really ours, and whether
- * any of these lanes has a next row. Parameters: 1 ids, 2 fences, 3 attempts.
+ * any of these lanes has another row that is due. Parameters: 1 ids, 2 fences, 3 attempts.
  */
 export const COMPLETE = `
   with done as (
@@ -92,13 +142,13 @@ export const COMPLETE = `
   select count(*)::int as completed, coalesce(bool_or(exists (
     select 1 from infra.outbox_deliveries next
     where next.subscriber = done.subscriber and next.ordering_key = done.ordering_key
-      and next.delivery_id > done.delivery_id)), false) as more
+      and next.delivery_id <> done.delivery_id and next.due_at <= now())), false) as more
   from done`;
 
 /** Back to waiting. Parameters: 1 id, 2 fence, 3 delay ms, 4 attempts to add (0 for a snooze), 5 last error. */
 export const RESCHEDULE = `
   update infra.outbox_deliveries
-  set owner = null, fence = fence + 1, available_at = now() + $3::int * interval '1 millisecond',
+  set owner = null, fence = fence + 1, available_at = now() + $3::float8 * interval '1 millisecond',
       finished = finished + $4, started = 0, last_error = $5
   where delivery_id = $1 and fence = $2`;
 
@@ -108,11 +158,6 @@ export const BURY = `
   insert into infra.outbox_dead_letters (delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key,
     created_at, attempts, reason, error_code, fingerprint)
   select delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, created_at, $3, $4, $5, $6 from dead`;
-
-/** Gives unstarted rows back at shutdown. Parameters: 1 owner, 2 ids. */
-export const RELEASE = `
-  update infra.outbox_deliveries set owner = null, fence = fence + 1, available_at = now()
-  where owner = $1 and delivery_id = any ($2::bigint[])`;
 
 /**
  * Frees what dead processes held. A process lives exactly as long as its session holds the advisory lock

@@ -7,10 +7,13 @@ export interface Delivery {
   readonly fence: number;
   /** How often it was taken over from a process that died. */
   readonly rescued: number;
+  /** Runs on record that never ended; only kept for rows that were taken over. */
   readonly started: number;
   /** Failed attempts so far. */
   readonly finished: number;
   readonly subscriber: string;
+  /** No run of it has ended yet, neither failed nor snoozed. */
+  readonly isFirst: boolean;
   /** From due to `heldSince`, on the database's clock. */
   readonly waitedMs: number;
   /** `performance.now()` when this process got hold of it. */

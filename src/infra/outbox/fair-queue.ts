@@ -1,58 +1,89 @@
 import { type Delivery, laneOf } from './delivery.js';
 
+/** Stands for all rows that may have brought a process down twice: they run one at a time, to tell which one does. */
+const SUSPECTS = 'suspects';
+
 /**
- * What this process holds and has not started, dealt out fairly: tenants take turns, so that one tenant's flood
+ * What this process holds, and the order in which it is started: tenants take turns, so that one tenant's flood
  * costs another at most one turn, and a lane never has two rows running at once.
  */
 export class FairQueue {
   private readonly tenants = new Map<string, Delivery[]>();
-  private readonly busyLanes = new Set<string>();
-  private readonly held = new Map<string, Delivery>();
+  private readonly busy = new Set<string>();
+  private readonly holding = new Set<Delivery>();
+  private readonly heldByTenant = new Map<string, number>();
 
   /** Rows held and not yet released, running ones included. */
   get size(): number {
-    return this.held.size;
+    return this.holding.size;
   }
 
-  heldIds(): string[] {
-    return [...this.held.keys()];
+  get held(): readonly Delivery[] {
+    return [...this.holding];
+  }
+
+  heldOf(tenantId: string): number {
+    return this.heldByTenant.get(tenantId) ?? 0;
+  }
+
+  /** Tenants of which at least `share` rows are held. */
+  crowding(share: number): string[] {
+    return [...this.heldByTenant].filter(([, count]) => count >= share).map(([tenantId]) => tenantId);
   }
 
   push(delivery: Delivery): void {
-    this.held.set(delivery.deliveryId, delivery);
-    const tenant = delivery.event.tenantId;
-    const rows = this.tenants.get(tenant);
+    const { tenantId } = delivery.event;
+    this.holding.add(delivery);
+    this.heldByTenant.set(tenantId, this.heldOf(tenantId) + 1);
+    const rows = this.tenants.get(tenantId);
     if (rows) rows.push(delivery);
-    else this.tenants.set(tenant, [delivery]);
+    else this.tenants.set(tenantId, [delivery]);
   }
 
   /** The next row of the tenant whose turn it is, from a lane that is free; marks the lane busy. */
   take(): Delivery | undefined {
     for (const [tenant, rows] of this.tenants) {
-      const index = rows.findIndex((delivery) => !this.busyLanes.has(laneOf(delivery)));
+      const index = rows.findIndex((delivery) => !keysOf(delivery).some((key) => this.busy.has(key)));
       if (index < 0) continue;
       const [delivery] = rows.splice(index, 1);
       if (!delivery) continue;
       // To the back of the line: a Map iterates in insertion order.
       this.tenants.delete(tenant);
       if (rows.length > 0) this.tenants.set(tenant, rows);
-      this.busyLanes.add(laneOf(delivery));
+      for (const key of keysOf(delivery)) this.busy.add(key);
       return delivery;
     }
     return undefined;
   }
 
-  /** The row is no longer ours: finished, given back or lost. */
+  /** A row that was taken is no longer ours: finished, given back or lost. */
   release(delivery: Delivery): void {
-    this.held.delete(delivery.deliveryId);
-    this.busyLanes.delete(laneOf(delivery));
+    this.forget(delivery);
+    for (const key of keysOf(delivery)) this.busy.delete(key);
   }
 
-  /** Empties the queue and answers what had not started. */
-  drain(): Delivery[] {
-    const unstarted = [...this.tenants.values()].flat();
-    for (const delivery of unstarted) this.held.delete(delivery.deliveryId);
-    this.tenants.clear();
-    return unstarted;
+  /** Takes out and answers what has not started and does not satisfy `keep`; without it, everything. */
+  drain(keep: (delivery: Delivery) => boolean = () => false): Delivery[] {
+    const out: Delivery[] = [];
+    for (const [tenant, rows] of [...this.tenants]) {
+      const kept = rows.filter(keep);
+      out.push(...rows.filter((delivery) => !kept.includes(delivery)));
+      if (kept.length > 0) this.tenants.set(tenant, kept);
+      else this.tenants.delete(tenant);
+    }
+    for (const delivery of out) this.forget(delivery);
+    return out;
   }
+
+  private forget(delivery: Delivery): void {
+    if (!this.holding.delete(delivery)) return;
+    const { tenantId } = delivery.event;
+    const left = this.heldOf(tenantId) - 1;
+    if (left > 0) this.heldByTenant.set(tenantId, left);
+    else this.heldByTenant.delete(tenantId);
+  }
+}
+
+function keysOf(delivery: Delivery): string[] {
+  return delivery.started > 0 ? [laneOf(delivery), SUSPECTS] : [laneOf(delivery)];
 }

@@ -6,6 +6,8 @@ export const MAX_ATTEMPTS = 6;
 /** Runs begun and never ended, each taking its process down: a poison message, whatever its error budget says. */
 export const MAX_UNFINISHED_STARTS = 3;
 const CAP_MS = 30_000;
+/** No error may put a delivery further away than this; later than that is what `dueAt` is for. */
+const MAX_DELAY_MS = 7 * 86_400_000;
 
 export type FailureDecision =
   | { kind: 'snooze'; delayMs: number }
@@ -23,17 +25,22 @@ export function decideFailure(
   baseMs: number,
   random: number,
 ): FailureDecision {
-  if (error instanceof Snooze) return { kind: 'snooze', delayMs: error.delayMs };
+  if (error instanceof Snooze) return { kind: 'snooze', delayMs: bounded(error.delayMs) };
   const retry = error instanceof AppError ? error.retry : 'retryable';
   if (retry === 'permanent') return { kind: 'dead_letter', reason: 'permanent' };
   if (finishedAttempts >= MAX_ATTEMPTS) return { kind: 'dead_letter', reason: 'attempts_exhausted' };
-  if (typeof retry === 'object') return { kind: 'retry', delayMs: retry.afterMs };
+  if (typeof retry === 'object') return { kind: 'retry', delayMs: bounded(retry.afterMs) };
   return { kind: 'retry', delayMs: Math.round(random * backoffCeilingMs(finishedAttempts, baseMs)) };
 }
 
 /** Exponential from `baseMs`, capped at 30 s: the upper end of the jitter after so many failures. */
 export function backoffCeilingMs(failures: number, baseMs: number): number {
   return Math.min(CAP_MS, baseMs * 2 ** Math.max(0, failures - 1));
+}
+
+/** What an error asks for may have come from a provider's header. */
+function bounded(delayMs: number): number {
+  return Number.isFinite(delayMs) ? Math.round(Math.min(Math.max(0, delayMs), MAX_DELAY_MS)) : CAP_MS;
 }
 
 /** Groups dead letters: the code and the shape of the message, with every number and id taken out. */

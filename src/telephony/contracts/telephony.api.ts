@@ -51,7 +51,8 @@ export abstract class TelephonyApi {
 
   /**
    * Creates or changes the line of a tenant.
-   * @throws AppError `telephony.number_taken` (409), `telephony.owner_phone_required` (422),
+   * @throws AppError `telephony.number_taken` (409), `telephony.account_taken` (409),
+   * `telephony.owner_phone_required` (422),
    * `telephony.credentials_key_missing` (422)
    */
   abstract configureLine(tx: Transaction, tenantId: string, settings: LineSettings): Promise<void>;

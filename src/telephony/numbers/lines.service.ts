@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Not } from 'typeorm';
 import { AppError } from '../../common/errors/app-error.js';
 import { Config } from '../../infra/config/config.js';
 import { encrypt } from '../../infra/config/credentials.js';
@@ -33,6 +34,7 @@ export class Lines {
         message: 'voice_mode dial_owner needs an owner_phone to ring',
       });
     }
+    if (line.twilioAccountSid) await this.requireOwnAccount(tx, line);
     await tx.manager.save(line);
     if (settings.numbers) await this.replaceNumbers(tx, tenantId, settings.numbers);
   }
@@ -67,6 +69,21 @@ export class Lines {
         details: { numbers: numbers.filter((number) => !kept.some(({ phone }) => phone === number)) },
       });
     }
+  }
+
+  /** Two tenants behind one account could sign for each other. */
+  private async requireOwnAccount(tx: Transaction, line: Line): Promise<void> {
+    const isPlatform = line.twilioAccountSid === this.config.env.TWILIO_ACCOUNT_SID;
+    const other = await tx.manager.findOneBy(Line, {
+      twilioAccountSid: line.twilioAccountSid ?? undefined,
+      tenantId: Not(line.tenantId),
+    });
+    if (!isPlatform && !other) return;
+    throw new AppError({
+      code: 'telephony.account_taken',
+      status: 409,
+      message: "A tenant's Twilio account must be its own: not the platform's, not another tenant's",
+    });
   }
 
   private seal(authToken: string): Buffer {
