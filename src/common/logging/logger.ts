@@ -15,12 +15,13 @@ export type AppLogger = Logger;
  * finished line, so that message, bindings, error text and stack all pass it. If the net fails, the line is withheld.
  */
 export function createLogger(options: { level: string }, destination?: DestinationStream): AppLogger {
+  const withStacks = options.level === 'debug' || options.level === 'trace';
   const settings: LoggerOptions = {
     level: options.level,
     base: null,
     messageKey: 'message',
     timestamp: () => stdTimeFunctions.isoTime().replace('"time"', '"timestamp"'),
-    formatters: { level: (label) => ({ level: label }), log: errorFields },
+    formatters: { level: (label) => ({ level: label }), log: (fields) => errorFields(fields, withStacks) },
     mixin: contextFields,
     hooks: { streamWrite: guardLine },
   };
@@ -39,7 +40,7 @@ function contextFields(): Record<string, unknown> {
 }
 
 /** `err` becomes `error_code`, `error_message` and a hash that groups equal stacks; the stack itself is for DEBUG. */
-function errorFields(fields: Record<string, unknown>): Record<string, unknown> {
+function errorFields(fields: Record<string, unknown>, withStack: boolean): Record<string, unknown> {
   const { err, ...rest } = fields;
   if (!(err instanceof Error)) return fields;
   const frames = (err.stack ?? '').split('\n').filter((line) => line.startsWith('    at '));
@@ -49,6 +50,7 @@ function errorFields(fields: Record<string, unknown>): Record<string, unknown> {
     error_message: err.message,
     stack_hash: hash('sha256', frames.join('\n')).slice(0, 12),
     top_frame: frames[0]?.trim(),
+    ...(withStack && { stack: err.stack }),
     ...(err instanceof AppError && err.cause instanceof Error && { error_cause: err.cause.message }),
   };
 }
