@@ -20,10 +20,13 @@ export const DECIDE_CALL = `
 
 /**
  * Wins the right to send a first reply to this caller ($1 tenant, $2 caller, $3 trigger) for $4 minutes, or nothing.
- * The row's lock makes two calls at the same moment take turns.
+ * The window starts with the text: now, or when a deferred one is due ($5). The row's lock makes two calls at the same
+ * moment take turns.
  */
 export const OPEN_REPLY_WINDOW = `
-  insert into telephony.reply_windows (tenant_id, caller, trigger_id) values ($1, $2, $3)
-  on conflict (tenant_id, caller) do update set trigger_id = excluded.trigger_id, opened_at = clock_timestamp()
+  insert into telephony.reply_windows (tenant_id, caller, trigger_id, opened_at)
+  values ($1, $2, $3, coalesce($5::timestamptz, clock_timestamp()))
+  on conflict (tenant_id, caller) do update
+    set trigger_id = excluded.trigger_id, opened_at = coalesce($5::timestamptz, clock_timestamp())
     where telephony.reply_windows.opened_at < clock_timestamp() - $4::int * interval '1 minute'
   returning trigger_id`;

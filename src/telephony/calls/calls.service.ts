@@ -30,6 +30,9 @@ export interface CallSighting {
   elapsedMs: () => number;
 }
 
+/** The decision of a call so far; undefined while nobody knows whether it was missed. */
+export type CallDecision = ReplyDecision['decision'] | undefined;
+
 interface CallRow {
   call_id: string;
   caller: string;
@@ -51,8 +54,7 @@ export class Calls {
     private readonly outbox: Outbox,
   ) {}
 
-  /** @returns the decision of this call so far; undefined while nobody knows whether it was missed */
-  async see(tx: Transaction, line: Line, sighting: CallSighting): Promise<ReplyDecision['decision'] | undefined> {
+  async see(tx: Transaction, line: Line, sighting: CallSighting): Promise<CallDecision> {
     const caller = classifyCaller(sighting.from);
     const [call] = await tx.query<CallRow>(LOCK_CALL, [
       uuidv7(),
@@ -89,12 +91,11 @@ export class Calls {
   ): Promise<ReplyDecision['decision']> {
     const decision = await this.weigh(tx, line, call);
     const reason = 'reason' in decision ? decision.reason : null;
-    const until = decision.decision === 'defer' ? decision.until : null;
     const [row] = await tx.query<{ missed_at: Date }>(DECIDE_CALL, [
       call.call_id,
       decision.decision,
       reason,
-      until,
+      untilOf(decision),
       sighting.elapsedMs(),
     ]);
     if (!row) throw new Error('the call was decided twice');
@@ -126,7 +127,13 @@ export class Calls {
     };
     const decision = decideReply({ ...facts, repeatWithinWindow: false });
     if (decision.decision === 'suppress') return decision;
-    const won = await tx.query(OPEN_REPLY_WINDOW, [line.tenantId, call.caller, call.call_id, line.repeatWindowMinutes]);
+    const won = await tx.query(OPEN_REPLY_WINDOW, [
+      line.tenantId,
+      call.caller,
+      call.call_id,
+      line.repeatWindowMinutes,
+      untilOf(decision),
+    ]);
     return won.length > 0 ? decision : decideReply({ ...facts, repeatWithinWindow: true });
   }
 
@@ -149,4 +156,8 @@ export class Calls {
       await this.outbox.publish(tx, CallReplyDeferred, { tenantId, orderingKey, payload });
     }
   }
+}
+
+function untilOf(decision: ReplyDecision): Date | null {
+  return decision.decision === 'defer' ? decision.until : null;
 }

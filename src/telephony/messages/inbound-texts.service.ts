@@ -78,17 +78,19 @@ export class InboundTexts {
     kind: string,
     messageId: string,
   ): Promise<{ decision: 'reply' | 'suppress' | 'none'; reason: string | null }> {
-    const reason = await this.suppression(tx, line.tenantId, caller, kind);
+    const reason = await this.suppression(tx, line, caller, kind);
     if (reason) return { decision: 'suppress', reason };
-    const won = await tx.query(OPEN_REPLY_WINDOW, [line.tenantId, caller, messageId, line.repeatWindowMinutes]);
+    const window = [line.tenantId, caller, messageId, line.repeatWindowMinutes, null];
+    const won = await tx.query(OPEN_REPLY_WINDOW, window);
     return { decision: won.length > 0 ? 'reply' : 'none', reason: null };
   }
 
-  private async suppression(tx: Transaction, tenantId: string, caller: string, kind: string): Promise<string | null> {
+  private async suppression(tx: Transaction, line: Line, caller: string, kind: string): Promise<string | null> {
     if (kind !== 'reachable') return kind;
+    if (caller === line.ownerPhone) return 'own_number';
     const [platform] = await tx.query<{ known: boolean }>(IS_PLATFORM_NUMBER, [caller]);
     if (platform?.known) return 'platform_number';
-    const permission = await this.compliance.mayText(tx, tenantId, caller);
+    const permission = await this.compliance.mayText(tx, line.tenantId, caller);
     return permission.allowed ? null : permission.reason;
   }
 }

@@ -5,7 +5,7 @@ import { Webhook } from '../../common/decorators/webhook.decorator.js';
 import { elapsedMs } from '../../common/interceptors/http-edge.interceptor.js';
 import { Config } from '../../infra/config/config.js';
 import { Tenants } from '../../infra/tenancy/tenants.service.js';
-import { type CallSighting, Calls } from '../calls/calls.service.js';
+import { type CallDecision, type CallSighting, Calls } from '../calls/calls.service.js';
 import type { TwilioForm } from '../integrations/twilio/twilio-form.js';
 import { TwilioWebhookGuard } from '../integrations/twilio/twilio-webhook.guard.js';
 import { acknowledge, dialOwner, hangUp, sayMissed } from '../integrations/twilio/twiml.js';
@@ -39,7 +39,7 @@ export class TwilioWebhooks {
       const rings = line.voiceMode === 'dial_owner' ? line.ownerPhone : null;
       const decision = await this.calls.see(intake.tx, line, sighting('voice', request, intake.form, rings !== null));
       if (rings !== null) return dialOwner(rings, `${this.config.env.PUBLIC_BASE_URL}/webhooks/twilio/dial-result`);
-      return this.apologise(intake, line, decision === 'reply');
+      return this.apologise(intake, line, decision);
     });
   }
 
@@ -50,7 +50,7 @@ export class TwilioWebhooks {
       const line = await this.lineOf(intake);
       if (!line) return hangUp();
       const decision = await this.calls.see(intake.tx, line, sighting('dial_result', request, intake.form, true));
-      return decision === undefined ? hangUp() : this.apologise(intake, line, decision === 'reply');
+      return decision === undefined ? hangUp() : this.apologise(intake, line, decision);
     });
   }
 
@@ -104,9 +104,9 @@ export class TwilioWebhooks {
     return line;
   }
 
-  private async apologise({ tx }: Intake, line: Line, willText: boolean): Promise<string> {
+  private async apologise({ tx }: Intake, line: Line, decision: CallDecision): Promise<string> {
     const { name } = await this.tenants.get(tx, line.tenantId);
-    return sayMissed(name, willText);
+    return sayMissed(name, decision === 'reply' || decision === 'defer');
   }
 }
 
