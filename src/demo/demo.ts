@@ -8,9 +8,10 @@ import { createApp } from '../app.factory.js';
 import { createLogger } from '../common/logging/logger.js';
 import { type Config, ConfigError, loadConfig } from '../infra/config/config.js';
 import { Lifecycle } from '../infra/health/lifecycle.service.js';
+import { Shutdown } from '../infra/health/shutdown.js';
 import { DemoCaller } from './demo-caller.js';
 import { DemoReport } from './demo-report.js';
-import { freePort, provideDevelopment, type Surroundings } from './development.js';
+import { holdPort, provideDevelopment } from './development.js';
 
 const DEFAULT_PORT = 3000;
 const PAUSE_BETWEEN_CALLS_MS = 3_000;
@@ -20,77 +21,87 @@ interface Options {
   exit: boolean;
 }
 
+/** The command line is not usable; the message says why. */
+class UsageError extends Error {}
+
 function readOptions(): Options {
-  const { values } = parseArgs({
-    options: { calls: { type: 'string' }, exit: { type: 'boolean', default: false } },
-  });
+  const { values } = parse();
   const calls = values.calls === undefined ? Number.POSITIVE_INFINITY : Number(values.calls);
   if (values.calls !== undefined && (!Number.isInteger(calls) || calls < 1)) {
-    throw new ConfigError(['--calls: must be a whole number of at least 1']);
+    throw new UsageError('--calls must be a whole number of at least 1, e.g. --calls 20');
   }
-  if (values.exit && values.calls === undefined) throw new ConfigError(['--exit: needs --calls N']);
+  if (values.exit && values.calls === undefined) throw new UsageError('--exit needs --calls N');
   return { calls, exit: values.exit };
 }
 
+function parse() {
+  try {
+    return parseArgs({ options: { calls: { type: 'string' }, exit: { type: 'boolean', default: false } } });
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message}; the options are --calls N and --exit`);
+  }
+}
+
+const shutdown = new Shutdown();
+
 /** The whole app with simulated providers, and a missed call every few seconds. */
 class Demo {
-  private stopping: Promise<void> | undefined;
-
   private constructor(
-    private readonly app: NestFastifyApplication,
-    private readonly surroundings: Surroundings,
     readonly report: DemoReport,
     private readonly caller: DemoCaller,
   ) {}
 
   static async start(): Promise<Demo> {
     const dataDir = resolve(process.env['DATA_DIR'] || '.data');
-    const port = process.env['PORT'] || String(await freePort(DEFAULT_PORT));
+    // Kept until the app listens: another demo that starts at the same time must not choose it as well.
+    const held = process.env['PORT'] ? undefined : await holdPort(DEFAULT_PORT);
+    const port = process.env['PORT'] || String(held?.port);
     const given = { HOST: '127.0.0.1', ...process.env, PORT: port };
-    // The demo shows the simulated provider, whatever account the surrounding shell knows.
-    const surroundings = await provideDevelopment({ ...given, TWILIO_ACCOUNT_SID: undefined });
+    const surroundings = await shutdown.start(
+      // The demo shows the simulated provider, whatever account the surrounding shell knows.
+      () => provideDevelopment({ ...given, TWILIO_ACCOUNT_SID: undefined }),
+      (started) => started.stop(),
+    );
     const config = loadConfig({ ...given, PUBLIC_BASE_URL: `http://127.0.0.1:${port}`, ...surroundings.env });
     const logFile = join(dataDir, 'demo.log');
     mkdirSync(dataDir, { recursive: true });
     const logger = createLogger({ level: config.env.LOG_LEVEL }, pino.destination({ dest: logFile, sync: false }));
-    const app = await createApp(config, logger);
-    await listen(app, config, surroundings);
+    const app = await shutdown.start(
+      () => createApp(config, logger),
+      (started) => {
+        started.get(Lifecycle).beginShutdown();
+        return started.close();
+      },
+    );
+    await held?.release();
+    await listen(app, config);
 
     const { simulator } = surroundings;
     if (!simulator) throw new Error('the demo needs its simulated provider');
     const report = new DemoReport(app, simulator);
     const caller = await DemoCaller.prepare(simulator, config);
     report.welcome({ baseUrl: config.env.PUBLIC_BASE_URL, logFile, tenantId: caller.tenantId });
-    return new Demo(app, surroundings, report, caller);
+    return new Demo(report, caller);
   }
 
   /** Places the calls, a pause apart, and follows each to its end. @returns whether every one kept the promise */
   async run(calls: number, pauseMs: number): Promise<boolean> {
     let kept = true;
-    for (let n = 1; n <= calls && !this.stopping; n++) {
+    for (let n = 1; n <= calls && !shutdown.begun; n++) {
       const call = await this.caller.placeCall();
+      // A call into the end of the demo proves nothing.
+      if (shutdown.begun) break;
       kept = (await this.report.follow(n, call)) && kept;
       if (n < calls) await new Promise((done) => setTimeout(done, pauseMs));
     }
     return kept;
   }
-
-  stop(): Promise<void> {
-    this.stopping ??= (async () => {
-      this.app.get(Lifecycle).beginShutdown();
-      await this.app.close();
-      await this.surroundings.stop();
-    })();
-    return this.stopping;
-  }
 }
 
-async function listen(app: NestFastifyApplication, config: Config, surroundings: Surroundings): Promise<void> {
+async function listen(app: NestFastifyApplication, config: Config): Promise<void> {
   try {
     await app.listen({ host: config.env.HOST, port: config.env.PORT });
   } catch (error) {
-    await app.close();
-    await surroundings.stop();
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
     throw new ConfigError([`PORT: ${config.env.PORT} is taken by another program; leave it out, or choose another`]);
   }
@@ -98,19 +109,18 @@ async function listen(app: NestFastifyApplication, config: Config, surroundings:
 
 async function main(): Promise<void> {
   const options = readOptions();
+  // A closed terminal hangs up; it must not leave a server behind either.
+  shutdown.onSignal(options.exit ? 130 : 0, ['SIGINT', 'SIGTERM', 'SIGHUP']);
   const demo = await Demo.start();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => void demo.stop().then(() => process.exit(options.exit ? 130 : 0)));
-  }
   const kept = await demo.run(options.calls, options.exit ? 300 : PAUSE_BETWEEN_CALLS_MS);
   demo.report.summary();
-  if (!options.exit) return;
-  await demo.stop();
-  process.exit(kept ? 0 : 1);
+  if (options.exit) await shutdown.exit(kept ? 0 : 1);
 }
 
 main().catch((error: unknown) => {
-  const text = error instanceof ConfigError ? error.message : error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`${text}\n`);
-  process.exit(1);
+  // What fails while everything ends fails because of it.
+  if (shutdown.begun) return;
+  const isPlain = error instanceof ConfigError || error instanceof UsageError;
+  process.stderr.write(`${isPlain ? error.message : error instanceof Error ? error.stack : String(error)}\n`);
+  return shutdown.exit(1);
 });

@@ -27,8 +27,9 @@ export async function provideDatabase(env: Env): Promise<EmbeddedPostgres | unde
 
 /** Embedded Postgres and a simulated Twilio, each only where nothing real is configured. */
 export async function provideDevelopment(env: Env): Promise<Surroundings> {
-  const database = await provideDatabase(env);
   const simulator = env['TWILIO_ACCOUNT_SID'] ? undefined : await TwilioSimulator.start({ ...SIMULATED_ACCOUNT });
+  // Last, because its server would outlive this process if what follows here failed.
+  const database = await provideDatabase(env);
   return {
     env: {
       ...(database && { DATABASE_URL: database.url }),
@@ -46,18 +47,32 @@ export async function provideDevelopment(env: Env): Promise<Surroundings> {
   };
 }
 
-/** A free port on all interfaces: `preferred`, else any. */
-export async function freePort(preferred: number): Promise<number> {
-  const tryPort = (port: number) =>
-    new Promise<number | undefined>((settle) => {
-      const server = createServer();
+/** A port that is kept from others until it is released. */
+export interface HeldPort {
+  port: number;
+  release(): Promise<void>;
+}
+
+/** Holds a free port on all interfaces: `preferred`, else any. Two programs that start at once get different ones. */
+export async function holdPort(preferred: number): Promise<HeldPort> {
+  const hold = (port: number) =>
+    new Promise<HeldPort | undefined>((settle) => {
+      const server = createServer((socket) => socket.destroy());
       server.once('error', () => settle(undefined));
       server.listen({ port, host: '0.0.0.0', exclusive: true }, () => {
         const address = server.address();
-        server.close(() => settle(typeof address === 'object' && address ? address.port : undefined));
+        const release = () => new Promise<void>((done) => server.close(() => done()));
+        settle(typeof address === 'object' && address ? { port: address.port, release } : undefined);
       });
     });
-  const port = (await tryPort(preferred)) ?? (await tryPort(0));
-  if (port === undefined) throw new Error('no free port was found');
+  const held = (await hold(preferred)) ?? (await hold(0));
+  if (held === undefined) throw new Error('no free port was found');
+  return held;
+}
+
+/** A free port on all interfaces: `preferred`, else any. */
+export async function freePort(preferred: number): Promise<number> {
+  const { port, release } = await holdPort(preferred);
+  await release();
   return port;
 }

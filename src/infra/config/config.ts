@@ -58,8 +58,9 @@ export function loadConfig(source: Readonly<Record<string, string | undefined>>)
 
   if (production) {
     for (const [name, value] of Object.entries(DEVELOPMENT_DEFAULTS)) {
-      const isPassword = name.endsWith('PASSWORD');
-      if (isPassword && given[name] === value) problems.push(`${name}: is the development default; choose your own`);
+      // In every pair of a rotation.
+      const passwords = name.endsWith('PASSWORD') ? (given[name]?.split(',') ?? []) : [];
+      if (passwords.includes(value)) problems.push(`${name}: is the development default; choose your own`);
     }
   }
   const names = given['METRICS_USERNAME']?.split(',').length ?? 1;

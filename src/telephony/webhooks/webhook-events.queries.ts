@@ -6,7 +6,7 @@ export const CLAIM_WEBHOOK = `
   returning dedupe_key`;
 
 export const WEBHOOK_ANSWER = `
-  select answer from telephony.webhook_events where provider = 'twilio' and dedupe_key = $1`;
+  select answer, correlation_id, tenant_id from telephony.webhook_events where provider = 'twilio' and dedupe_key = $1`;
 
 export const FINISH_WEBHOOK = `
   update telephony.webhook_events set tenant_id = $2, answer = $3, correlation_id = $4

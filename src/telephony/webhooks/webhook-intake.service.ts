@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
-import { currentCorrelationId, setTenant } from '../../common/context/context.js';
+import { adoptCorrelation, currentCorrelationId, setTenant } from '../../common/context/context.js';
 import { AppError } from '../../common/errors/app-error.js';
 import { describeRequest } from '../../common/interceptors/http-edge.interceptor.js';
 import type { WebhookEndpoint } from '../../common/metrics/catalogue.js';
@@ -15,6 +15,12 @@ export interface Intake {
   accountSid: string;
   /** Names whose webhook this is, for the record, the log and the span. */
   belongsTo(tenantId: string): void;
+}
+
+interface EarlierWebhook {
+  answer: string;
+  correlation_id: string;
+  tenant_id: string | null;
 }
 
 /**
@@ -47,8 +53,11 @@ export class WebhookIntake {
       if (claimed.length === 0) {
         metrics.increment('webhook_dedupe_hits_total', { provider: 'twilio' });
         describeRequest(request, { duplicate: true });
-        const [earlier] = await tx.query<{ answer: string }>(WEBHOOK_ANSWER, [dedupeKey]);
-        return earlier?.answer ?? '';
+        const [earlier] = await tx.query<EarlierWebhook>(WEBHOOK_ANSWER, [dedupeKey]);
+        if (!earlier) throw new Error('a webhook is known and not there');
+        adoptCorrelation(earlier.correlation_id);
+        if (earlier.tenant_id) setTenant(earlier.tenant_id);
+        return earlier.answer;
       }
       let tenant: string | null = null;
       const answer = await work({
