@@ -8,6 +8,8 @@ import { TwilioAccounts } from './integrations/twilio/twilio-accounts.service.js
 import { DeliveryUpdates } from './messages/delivery-updates.service.js';
 import { InboundTexts } from './messages/inbound-texts.service.js';
 import { MessageStates } from './messages/message-states.service.js';
+import { Reconciliation } from './messages/reconciliation.service.js';
+import { SendingTimings } from './messages/sending.policy.js';
 import { Sending } from './messages/sending.service.js';
 import { Line } from './numbers/line.entity.js';
 import { Lines } from './numbers/lines.service.js';
@@ -23,6 +25,8 @@ import { WebhookIntake } from './webhooks/webhook-intake.service.js';
     InboundTexts,
     Lines,
     MessageStates,
+    Reconciliation,
+    SendingTimings,
     TwilioAccounts,
     TwilioClient,
     WebhookIntake,

@@ -7,6 +7,7 @@ import { createLogger } from '../../src/common/logging/logger.js';
 import { freePort, SIMULATED_ACCOUNT } from '../../src/demo/development.js';
 import { TwilioSimulator, type TwilioSimulatorOptions } from '../../src/demo/simulators/twilio/twilio-simulator.js';
 import { loadConfig } from '../../src/infra/config/config.js';
+import { SendingTimings } from '../../src/telephony/messages/sending.policy.js';
 import { cloneDatabase } from './database.js';
 
 export const BUSINESS_NUMBER = '+12125550100';
@@ -16,6 +17,8 @@ export interface TestAppOptions {
   /** Environment over the test's own. */
   env?: Record<string, string>;
   simulator?: Partial<TwilioSimulatorOptions>;
+  /** How long sending waits, where a test cannot wait as long. */
+  sendingTimings?: Partial<SendingTimings>;
   /** Share another app's database and provider: a second process of the same deployment. */
   beside?: TestApp;
 }
@@ -60,6 +63,7 @@ export class TestApp {
       },
     });
     const app = await createApp(config, createLogger({ level: config.env.LOG_LEVEL }, sink));
+    Object.assign(app.get(SendingTimings, { strict: false }), options.sendingTimings);
     await app.listen({ host: '127.0.0.1', port });
     const db = new pg.Pool({ connectionString: database.url, max: 2 });
     db.on('error', () => {});

@@ -1,5 +1,6 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
+import http, { type ClientRequest, Agent as HttpAgent, type IncomingMessage, type RequestOptions } from 'node:http';
+import https, { Agent as HttpsAgent } from 'node:https';
+import type { Socket } from 'node:net';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import { PinoLogger } from 'nestjs-pino';
@@ -39,10 +40,12 @@ export class ProviderUnreachable extends Error {
   }
 }
 
-/** Failures before a byte of the request was written. */
-const NEVER_SENT =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|CERT_|DEPTH_ZERO_|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT)/;
 const MAX_BODY_BYTES = 2_000_000;
+/**
+ * Idle connections are closed before the other side does it: most servers and load balancers do after 60 s, and a
+ * request written into a connection that is being closed is an outcome nobody knows.
+ */
+const IDLE_MS = 30_000;
 
 /**
  * The one HTTP client to providers: keep-alive, a hard deadline, no redirects, no retries (those are policy, not
@@ -51,8 +54,8 @@ const MAX_BODY_BYTES = 2_000_000;
 @Injectable()
 export class ProviderHttp implements OnApplicationShutdown {
   private readonly agents = [
-    new HttpAgent({ keepAlive: true, maxSockets: 100, timeout: 60_000 }),
-    new HttpsAgent({ keepAlive: true, maxSockets: 100, timeout: 60_000 }),
+    new HttpAgent({ keepAlive: true, maxSockets: 100, timeout: IDLE_MS }),
+    new HttpsAgent({ keepAlive: true, maxSockets: 100, timeout: IDLE_MS }),
   ] as const;
   private readonly axios: AxiosInstance = axios.create({
     httpAgent: this.agents[0],
@@ -82,6 +85,7 @@ export class ProviderHttp implements OnApplicationShutdown {
         'provider answered',
       );
     };
+    let connected = false;
     try {
       const response = await this.axios.request<string>({
         method: request.method,
@@ -90,6 +94,9 @@ export class ProviderHttp implements OnApplicationShutdown {
         params: request.query,
         data: request.body,
         signal: AbortSignal.timeout(request.timeoutMs),
+        transport: transportTelling(() => {
+          connected = true;
+        }),
       });
       const headers = Object.fromEntries(
         Object.entries(response.headers).map(([name, value]) => [name.toLowerCase(), String(value)]),
@@ -97,7 +104,7 @@ export class ProviderHttp implements OnApplicationShutdown {
       record(`${response.status}`, { provider_request_id: headers['twilio-request-id'] });
       return { status: response.status, body: response.data, headers };
     } catch (error) {
-      const failure = failureOf(error);
+      const failure = failureOf(error, connected);
       record(failure.kind, { error_code: failure.code });
       throw failure;
     }
@@ -108,9 +115,27 @@ export class ProviderHttp implements OnApplicationShutdown {
   }
 }
 
-function failureOf(error: unknown): ProviderUnreachable {
+/**
+ * Node's own client, telling when the connection stands, its TLS included. Until then no byte of the request can have
+ * left, whatever went wrong: that is what makes `processed: 'no'` certain.
+ */
+function transportTelling(onConnected: () => void) {
+  const request = (options: RequestOptions, onResponse: (response: IncomingMessage) => void): ClientRequest => {
+    const client = options.protocol === 'https:' ? https : http;
+    const outgoing = client.request(options, onResponse);
+    outgoing.once('socket', (socket: Socket & { secureConnecting?: boolean }) => {
+      if (socket.secureConnecting) socket.once('secureConnect', onConnected);
+      else if (socket.connecting) socket.once('connect', onConnected);
+      else onConnected();
+    });
+    return outgoing;
+  };
+  return { request };
+}
+
+function failureOf(error: unknown, connected: boolean): ProviderUnreachable {
   const code = isAxiosError(error) ? (error.code ?? 'unknown') : 'unknown';
-  if (NEVER_SENT.test(code)) return new ProviderUnreachable('network', 'no', code);
   const timedOut = code === 'ERR_CANCELED' || code === 'ETIMEDOUT' || code === 'ECONNABORTED';
-  return new ProviderUnreachable(timedOut ? 'timeout' : 'network', 'unknown', timedOut ? 'timeout' : code);
+  const processed = connected ? 'unknown' : 'no';
+  return new ProviderUnreachable(timedOut ? 'timeout' : 'network', processed, timedOut ? 'timeout' : code);
 }

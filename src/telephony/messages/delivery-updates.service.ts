@@ -3,7 +3,7 @@ import { validate as isUuid } from 'uuid';
 import { adoptCorrelation } from '../../common/context/context.js';
 import type { Transaction } from '../../infra/database/database.js';
 import { type MessageRow, MessageStates } from './message-states.service.js';
-import { FINISH_ATTEMPT, LOCK_MESSAGE_OF_CALLBACK, LOCK_SID, PARK_CALLBACK } from './messages.queries.js';
+import { LOCK_MESSAGE_OF_CALLBACK, LOCK_SID, PARK_CALLBACK } from './messages.queries.js';
 
 export interface DeliveryReport {
   /** The account that signed it; only its own texts are touched. */
@@ -28,19 +28,16 @@ export class DeliveryUpdates {
     const messageId = report.messageId && isUuid(report.messageId) ? report.messageId : null;
     const [message] = await tx.query<MessageRow>(LOCK_MESSAGE_OF_CALLBACK, [messageSid, report.accountSid, messageId]);
     if (!message) {
-      await tx.query(PARK_CALLBACK, [messageSid, status, errorCode ?? null]);
+      await tx.query(PARK_CALLBACK, [messageSid, status, errorCode ?? null, messageId, report.accountSid]);
       return undefined;
     }
     adoptCorrelation(message.correlation_id);
-    const attempt = report.attempt ?? message.attempt;
-    if (message.accepted_at === null) {
-      // Ahead of the answer, or of an answer that got lost: the callback itself proves the acceptance.
-      await this.states.accept(tx, message, { messageSid, status, errorCode, attempt, evidence: 'callback', agoMs: 0 });
-    } else if (message.message_sid === messageSid) {
+    if (message.message_sid === messageSid) {
       await this.states.progress(tx, message, status, errorCode);
     } else {
-      // A resend turned out to be a second text: it is on the record, and changes nothing else.
-      await tx.query(FINISH_ATTEMPT, [message.message_id, attempt, 'accepted_twice', null, null, messageSid]);
+      // Ahead of the answer, or of an answer that got lost: the callback itself proves the acceptance.
+      const attempt = report.attempt ?? message.attempt;
+      await this.states.accept(tx, message, { messageSid, status, errorCode, attempt, evidence: 'callback', agoMs: 0 });
     }
     return message.tenant_id;
   }

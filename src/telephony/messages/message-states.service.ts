@@ -1,10 +1,18 @@
 import { Injectable } from '@nestjs/common';
+import { PinoLogger } from 'nestjs-pino';
 import type { Transaction } from '../../infra/database/database.js';
 import { Outbox } from '../../infra/outbox/outbox.service.js';
 import { callerKey } from '../contracts/caller-key.js';
 import { DeliveryUpdated, OutboundSmsFailed, OutboundSmsQueued } from '../contracts/messages.event.js';
 import { advance, type MessageState } from './delivery-state.policy.js';
-import { FINISH_ATTEMPT, LOCK_SID, SET_ACCEPTED, SET_STATE, UNPARK_CALLBACKS } from './messages.queries.js';
+import {
+  FINISH_ATTEMPT,
+  LOCK_MESSAGE,
+  LOCK_SID,
+  SET_ACCEPTED,
+  SET_STATE,
+  UNPARK_CALLBACKS,
+} from './messages.queries.js';
 
 /** An outbound message as the sending side needs it. */
 export interface MessageRow {
@@ -52,23 +60,51 @@ interface AcceptedRow {
 /** The state of outbound texts: only forward, every acceptance announced once, whoever learned of it first. */
 @Injectable()
 export class MessageStates {
-  constructor(private readonly outbox: Outbox) {}
+  constructor(
+    private readonly outbox: Outbox,
+    private readonly logger: PinoLogger,
+  ) {}
 
-  /** The provider has the text. Takes in callbacks that came before we knew its sid. `message` is locked by the caller. */
+  /**
+   * The message, locked, and before it the sids that are about to become known. Everybody locks in this order: a
+   * callback that meets the answer to the request must wait, not deadlock.
+   */
+  async lock(tx: Transaction, messageId: string, sids: readonly string[] = []): Promise<MessageRow | undefined> {
+    for (const sid of sids.toSorted()) await tx.query(LOCK_SID, [sid]);
+    const [message] = await tx.query<MessageRow>(LOCK_MESSAGE, [messageId]);
+    return message;
+  }
+
+  /**
+   * The provider has the text. Takes in callbacks that came before we knew its sid. The caller holds the locks of the
+   * sid and of `message`.
+   */
   async accept(tx: Transaction, message: MessageRow, acceptance: Acceptance): Promise<void> {
     const { messageSid, status, attempt, evidence, errorCode, httpStatus, agoMs } = acceptance;
-    await tx.query(LOCK_SID, [messageSid]);
-    const parked = await tx.query<{ status: string; error_code: number | null }>(UNPARK_CALLBACKS, [messageSid]);
-    const outcome = message.message_sid && message.message_sid !== messageSid ? 'accepted_twice' : 'accepted';
+    const isSecond = message.message_sid !== null && message.message_sid !== messageSid;
+    const parked = await tx.query<{ status: string; error_code: number | null }>(UNPARK_CALLBACKS, [
+      messageSid,
+      message.account_sid,
+    ]);
+    const outcome = isSecond ? 'accepted_twice' : 'accepted';
     await tx.query(FINISH_ATTEMPT, [message.message_id, attempt, outcome, httpStatus ?? null, null, messageSid]);
+    if (isSecond) {
+      // On the record, and nothing else: the message stays the text that was known first.
+      this.logger.warn(
+        { provider: 'twilio', message_sid: messageSid, attempt },
+        'a resend turned out to be a second text',
+      );
+      return;
+    }
 
-    let state = advance(message.state, status);
-    if (state === message.state && message.accepted_at === null) state = advance(state, 'accepted');
+    const isFirst = message.accepted_at === null;
+    // Whatever we believed before, `failed` included, the provider's words start here.
+    let state = advance(isFirst ? 'accepted' : message.state, status);
     for (const callback of parked) state = advance(state, callback.status);
     const error = errorCode ?? parked.find((callback) => callback.error_code)?.error_code ?? null;
     const [row] = await tx.query<AcceptedRow>(SET_ACCEPTED, [message.message_id, state, messageSid, error, agoMs]);
     if (!row) throw new Error('the accepted message is not there');
-    if (message.accepted_at === null) {
+    if (isFirst) {
       await this.outbox.publish(tx, OutboundSmsQueued, {
         ...addressOf(message),
         payload: {
@@ -86,8 +122,9 @@ export class MessageStates {
         },
       });
     }
-    if (isDelivery(state) && state !== message.state)
+    if (isDelivery(state) && (isFirst || state !== message.state)) {
       await this.announceDelivery(tx, message, row.message_sid, state, error);
+    }
   }
 
   /** A later word about a text that is known to be accepted; one that is behind changes nothing. */

@@ -54,16 +54,19 @@ export const MARK_SUBMITTING = `
   select message_id, attempt, $3::boolean from marked
   returning attempt`;
 
+/** What became of a request; one that is known to have brought a text stays so. $6: its sid. */
 export const FINISH_ATTEMPT = `
   update telephony.send_attempts
-  set outcome = $3, http_status = coalesce($4, http_status), error_code = coalesce($5, error_code),
+  set outcome = case when message_sid is not null and $6::text is null then outcome else $3 end,
+    http_status = coalesce($4, http_status), error_code = coalesce($5, error_code),
     message_sid = coalesce($6, message_sid), finished_at = coalesce(finished_at, clock_timestamp())
   where message_id = $1 and attempt = $2`;
 
-/** The latest attempt: how long ago it began, and when by the clock that providers compare with. */
-export const LATEST_ATTEMPT = `
-  select attempt, started_at, extract(epoch from clock_timestamp() - started_at)::float8 * 1000 as age_ms
-  from telephony.send_attempts where message_id = $1 order by attempt desc limit 1`;
+/** The requests that may have brought a text nobody has told us of, oldest first, with their ages. */
+export const OPEN_ATTEMPTS = `
+  select attempt, extract(epoch from clock_timestamp() - started_at)::float8 * 1000 as age_ms
+  from telephony.send_attempts where message_id = $1 and outcome in ('submitting', 'ambiguous')
+  order by attempt`;
 
 /** Sids among $1 that are known to belong to other messages or attempts than $2. Index: messages_sid, send_attempts_sid. */
 export const SIDS_OF_OTHERS = `
@@ -86,12 +89,15 @@ export const SET_ACCEPTED = `
 export const SET_STATE = `
   update telephony.messages set state = $2, error_code = coalesce($3, error_code) where message_id = $1`;
 
-/** Serialises whoever learns of a sid with whoever parks a callback for it. */
+/** Serialises whoever learns of a sid with whoever parks a callback for it. Always taken before the message's row. */
 export const LOCK_SID = `select pg_advisory_xact_lock(hashtextextended($1, 0))`;
 
+/** Keeps a callback for a sid that nobody knows yet; of a text that is known ($1, or by our id $4), another account ($5) says nothing. */
 export const PARK_CALLBACK = `
-  insert into telephony.parked_callbacks (message_sid, status, error_code) values ($1, $2, $3)
-  on conflict (message_sid, status) do nothing`;
+  insert into telephony.parked_callbacks (account_sid, message_sid, status, error_code)
+  select $5, $1, $2, $3::int where not exists (
+    select 1 from telephony.messages where direction = 'outbound' and (message_sid = $1 or message_id = $4::uuid))
+  on conflict (account_sid, message_sid, status) do nothing`;
 
 export const UNPARK_CALLBACKS = `
-  delete from telephony.parked_callbacks where message_sid = $1 returning status, error_code`;
+  delete from telephony.parked_callbacks where message_sid = $1 and account_sid = $2 returning status, error_code`;

@@ -1,9 +1,22 @@
+export type Purpose = 'first_reply';
+
 /**
- * When to look for a text whose outcome is unknown, in ms since the request: a first reply cannot wait long,
- * because a lost caller is worse than a rare double.
+ * How long sending waits, in ms; injected, so that a test can hurry. A first reply cannot wait long for certainty,
+ * because a lost caller is worse than a rare double. A marker that is just not stale and a request of full length end
+ * before the last look: nothing of ours can still be on its way when a text is declared absent.
  */
-const LOOK_AT_MS = { first_reply: [2_000, 5_000, 10_000, 20_000] } as const;
-export type Purpose = keyof typeof LOOK_AT_MS;
+export class SendingTimings {
+  /** One request, whole; far below the SDK's own 30 s, which would be a caller's whole patience. */
+  requestTimeoutMs = 8_000;
+  /** A process that was frozen for longer than this around its marker must not send: others may have taken over. */
+  staleMarkerMs = 5_000;
+  /** When to look for a text whose outcome is unknown, since its request; absent at the last look is absent. */
+  lookAtMs: Record<Purpose, readonly number[]> = { first_reply: [2_000, 5_000, 10_000, 20_000] };
+  /** Pause between two tries while the kill switch is on. */
+  pausedLookMs = 2_000;
+  /** First ceiling of the jitter while the provider takes nothing; it doubles up to ten seconds. */
+  backoffBaseMs = 500;
+}
 
 /** A text that is this late is not sent any more. */
 const TOO_LATE_MS: Record<Purpose, number> = { first_reply: 60 * 60_000 };
@@ -12,13 +25,12 @@ export const VALIDITY_SECONDS: Record<Purpose, number> = { first_reply: 300 };
 /** Resends after ambiguous outcomes, each flagged and counted; beyond, a person looks. */
 export const MAX_RESENDS = 3;
 
-const BACKOFF_BASE_MS = 500;
 const BACKOFF_CAP_MS = 10_000;
 
-/** The next look after `ageMs`, as a delay; undefined when the last look has been taken: then it is absent. */
-export function nextLookInMs(purpose: Purpose, ageMs: number): number | undefined {
-  const next = LOOK_AT_MS[purpose].find((at) => at > ageMs);
-  return next === undefined ? undefined : next - ageMs;
+/** The next of `looks` after `ageMs`, as a delay; undefined when the last look has been taken: then it is absent. */
+export function nextLookInMs(looks: readonly number[], ageMs: number): number | undefined {
+  const next = looks.find((at) => at > ageMs);
+  return next === undefined ? undefined : Math.ceil(next - ageMs);
 }
 
 export function isTooLate(purpose: Purpose, ageMs: number): boolean {
@@ -26,8 +38,8 @@ export function isTooLate(purpose: Purpose, ageMs: number): boolean {
 }
 
 /** Full jitter, at least what the provider asked for. @param random in [0, 1) */
-export function backoffMs(attempt: number, random: number, retryAfterMs = 0): number {
-  const ceiling = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.max(0, attempt - 1));
+export function backoffMs(attempt: number, random: number, baseMs: number, retryAfterMs = 0): number {
+  const ceiling = Math.min(BACKOFF_CAP_MS, baseMs * 2 ** Math.max(0, attempt - 1));
   return Math.round(retryAfterMs + 50 + random * ceiling);
 }
 
@@ -35,28 +47,34 @@ export interface Candidate {
   body: string;
   from: string | null;
   messagingServiceSid: string | null;
-  createdAt: Date;
+  /** How old it is by the provider's own clock. */
+  ageMs: number;
 }
 
 export interface Sought {
   body: string;
   businessNumber: string;
   messagingServiceSid: string | null;
-  /** When the first request for it began. */
-  since: Date;
+  /** How long ago the first request that may have brought it began, by our own clock. */
+  ageMs: number;
 }
 
-/** Providers' dates have whole seconds, and clocks differ. */
-const CLOCK_TOLERANCE_MS = 5_000;
+/** Providers' dates have whole seconds. Ages are compared, not times: the two clocks need not agree. */
+const AGE_TOLERANCE_MS = 5_000;
 
-/** Whether a text in the provider's list is the one that we asked for. */
+/** Whether a text in the provider's list is one that we asked for. */
 export function isSame(candidate: Candidate, sought: Sought): boolean {
   const sameSender = sought.messagingServiceSid
     ? candidate.messagingServiceSid === sought.messagingServiceSid
     : candidate.from === sought.businessNumber;
-  return (
-    sameSender &&
-    candidate.body === sought.body &&
-    candidate.createdAt.getTime() >= sought.since.getTime() - CLOCK_TOLERANCE_MS
-  );
+  return sameSender && candidate.body === sought.body && candidate.ageMs <= sought.ageMs + AGE_TOLERANCE_MS;
+}
+
+/** The attempt that brought a text of this age: the nearest one. Undefined when there are none. */
+export function attemptOf<Attempt extends { age_ms: number }>(
+  ageMs: number,
+  attempts: readonly Attempt[],
+): Attempt | undefined {
+  const distance = (attempt: Attempt) => Math.abs(attempt.age_ms - ageMs);
+  return attempts.toSorted((a, b) => distance(a) - distance(b))[0];
 }

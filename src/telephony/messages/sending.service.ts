@@ -1,5 +1,4 @@
 import { Injectable } from '@nestjs/common';
-import { PinoLogger } from 'nestjs-pino';
 import { v7 as uuidv7 } from 'uuid';
 import { currentCorrelationId } from '../../common/context/context.js';
 import { metrics } from '../../common/metrics/metrics.js';
@@ -16,20 +15,16 @@ import { Lines } from '../numbers/lines.service.js';
 import { type MessageRow, MessageStates } from './message-states.service.js';
 import {
   FINISH_ATTEMPT,
-  LATEST_ATTEMPT,
   LOCK_MESSAGE,
   MARK_SUBMITTING,
   MESSAGE,
   MESSAGE_BY_KEY,
+  OPEN_ATTEMPTS,
   REQUEST_MESSAGE,
   SET_STATE,
-  SIDS_OF_OTHERS,
 } from './messages.queries.js';
-import { backoffMs, isSame, isTooLate, MAX_RESENDS, nextLookInMs, VALIDITY_SECONDS } from './sending.policy.js';
-
-/** A process that was frozen for longer than this since its marker must not send: others may have taken over. */
-const STALE_MARKER_MS = 5_000;
-const PAUSED_LOOK_MS = 2_000;
+import { type OpenAttempt, Reconciliation } from './reconciliation.service.js';
+import { backoffMs, isTooLate, nextLookInMs, SendingTimings, VALIDITY_SECONDS } from './sending.policy.js';
 
 /**
  * Sends texts effectively once over an API that has no idempotency key. The intent is recorded before the provider is
@@ -46,7 +41,8 @@ export class Sending extends TelephonyApi {
     private readonly twilio: TwilioClient,
     private readonly compliance: ComplianceApi,
     private readonly states: MessageStates,
-    private readonly logger: PinoLogger,
+    private readonly reconciliation: Reconciliation,
+    private readonly timings: SendingTimings,
   ) {
     super();
   }
@@ -87,42 +83,44 @@ export class Sending extends TelephonyApi {
         return this.send(message, false);
       case 'submitting':
       case 'unknown':
-        return this.reconcile(message);
-      case 'needs_review':
-        throw new PermanentFailure('telephony.needs_review', 'The outcome of a text could not be established');
+      case 'needs_review': {
+        const verdict = await this.reconciliation.settle(await this.accountOf(message), message);
+        return verdict === 'absent' ? this.send(message, true) : undefined;
+      }
       default:
         return;
     }
   }
 
   private async send(message: MessageRow, resend: boolean): Promise<void> {
-    if (this.config.env.PAUSE_OUTBOUND_SMS) throw new Snooze(PAUSED_LOOK_MS, 'outbound_paused');
+    if (this.config.env.PAUSE_OUTBOUND_SMS) throw new Snooze(this.timings.pausedLookMs, 'outbound_paused');
     const account = await this.accountOf(message);
+    // Before the marker: a freeze while it is being committed counts as well.
+    const markingAt = performance.now();
     const marked = await this.mark(message, resend);
-    if (!marked) return;
-    const markedAt = performance.now();
+    if (marked === 'settled') return;
+    // Whoever took it may die: somebody has to come back.
+    if (marked === 'taken') throw new Snooze(this.firstLookMs(message), 'in_other_hands');
     if (resend) metrics.increment('twilio_resends_total');
 
-    const outcome = await this.ask(account, message, marked.attempt, markedAt);
+    const outcome = await this.ask(account, message, marked.attempt, markingAt);
     await this.conclude(message, marked.attempt, outcome);
   }
 
   /** The last gate, in the transaction that makes the message count as perhaps sent. */
-  private mark(message: MessageRow, resend: boolean): Promise<{ attempt: number } | undefined> {
+  private mark(message: MessageRow, resend: boolean): Promise<{ attempt: number } | 'settled' | 'taken'> {
     return this.database.transaction(async (tx) => {
       const [current] = await tx.query<MessageRow>(LOCK_MESSAGE, [message.message_id]);
-      if (current?.attempt !== message.attempt || current.accepted_at) return undefined;
+      if (!current || current.accepted_at || current.state === 'failed') return 'settled';
+      if (current.attempt !== message.attempt) return 'taken';
       const permission = await this.compliance.mayText(tx, message.tenant_id, message.caller);
       if (!permission.allowed || isTooLate(message.purpose, message.age_ms)) {
         await this.states.fail(tx, current, permission.allowed ? 'too_late' : permission.reason, undefined);
-        return undefined;
+        return 'settled';
       }
-      const [marked] = await tx.query<{ attempt: number }>(MARK_SUBMITTING, [
-        message.message_id,
-        message.attempt,
-        resend,
-      ]);
-      return marked;
+      const parameters = [message.message_id, message.attempt, resend];
+      const [marked] = await tx.query<{ attempt: number }>(MARK_SUBMITTING, parameters);
+      return marked ?? 'taken';
     });
   }
 
@@ -130,9 +128,11 @@ export class Sending extends TelephonyApi {
     account: TwilioAccount,
     message: MessageRow,
     attempt: number,
-    markedAt: number,
+    markingAt: number,
   ): Promise<SendOutcome> {
-    if (performance.now() - markedAt > STALE_MARKER_MS) return { kind: 'not_processed', httpStatus: 'stale' };
+    if (performance.now() - markingAt > this.timings.staleMarkerMs) {
+      return { kind: 'not_processed', httpStatus: 'stale' };
+    }
     return this.twilio.createMessage(account, {
       to: message.caller,
       ...(message.messaging_service_sid
@@ -145,110 +145,60 @@ export class Sending extends TelephonyApi {
   }
 
   private async conclude(message: MessageRow, attempt: number, outcome: SendOutcome): Promise<void> {
-    const finish = (tx: Transaction, word: string, errorCode?: number) =>
-      tx.query(FINISH_ATTEMPT, [message.message_id, attempt, word, outcomeStatus(outcome), errorCode ?? null, null]);
-    // The row may have moved on: a callback can be faster than the answer.
-    const settle = (work: (tx: Transaction, current: MessageRow) => Promise<void>) =>
-      this.database.transaction(async (tx) => {
-        const [current] = await tx.query<MessageRow>(LOCK_MESSAGE, [message.message_id]);
-        if (current) await work(tx, current);
-      });
-
-    switch (outcome.kind) {
-      case 'accepted': {
-        const { messageSid, status, receivedAt } = outcome;
-        return settle((tx, current) =>
-          this.states.accept(tx, current, {
-            messageSid,
-            status,
-            attempt,
-            evidence: 'response',
-            httpStatus: '201',
-            agoMs: performance.now() - receivedAt,
-          }),
-        );
-      }
-      case 'refused':
-        return settle(async (tx, current) => {
-          await finish(tx, 'refused', outcome.errorCode);
-          if (current.accepted_at) return;
-          await this.states.fail(tx, current, outcome.errorClass, outcome.errorCode);
-          if (outcome.errorClass === 'opted_out') {
-            await this.compliance.importOptOut(tx, message.tenant_id, message.caller, message.message_id);
-          }
-        });
-      case 'not_processed':
-        await settle(async (tx, current) => {
-          await finish(tx, 'not_processed', outcome.errorCode);
-          if (current.state === 'submitting') await tx.query(SET_STATE, [message.message_id, 'requested', null]);
-        });
-        throw new Snooze(backoffMs(attempt, Math.random(), outcome.retryAfterMs), 'provider_not_accepting');
-      case 'unknown':
-        await settle(async (tx, current) => {
-          await finish(tx, 'ambiguous');
-          if (current.state === 'submitting') await tx.query(SET_STATE, [message.message_id, 'unknown', null]);
-        });
-        return this.lookLater(message);
-    }
-  }
-
-  /** It may be with the provider: look there, adopt it if it is, and only when it is not, send again. */
-  private async reconcile(message: MessageRow): Promise<void> {
-    const [attempt] = await this.database.query<{ attempt: number; started_at: Date; age_ms: number }>(LATEST_ATTEMPT, [
-      message.message_id,
-    ]);
-    if (!attempt) throw new PermanentFailure('telephony.no_attempt', 'A submitted message has no attempt on record');
-    const found = await this.find(message);
-    if (found) {
-      this.logger.info(
-        { provider: 'twilio', message_sid: found.messageSid, attempt: attempt.attempt },
-        'lost answer found',
-      );
-      return this.database.transaction(async (tx) => {
-        const [current] = await tx.query<MessageRow>(LOCK_MESSAGE, [message.message_id]);
-        if (!current) return;
-        await this.states.accept(tx, current, {
-          messageSid: found.messageSid,
-          status: found.status,
-          attempt: attempt.attempt,
-          evidence: 'reconciled',
-          agoMs: 0,
-        });
-      });
-    }
-    const nextLook = nextLookInMs(message.purpose, attempt.age_ms);
-    if (nextLook !== undefined) throw new Snooze(nextLook, 'reconciling');
-    if (message.resends >= MAX_RESENDS) {
-      await this.database.query(SET_STATE, [message.message_id, 'needs_review', null]);
-      throw new PermanentFailure('telephony.needs_review', 'The outcome of a text could not be established');
-    }
-    // A crash leaves `submitting`; the marker of the resend starts from here.
-    await this.database.query(SET_STATE, [message.message_id, 'unknown', null]);
-    return this.send(message, true);
-  }
-
-  private async find(message: MessageRow) {
-    const account = await this.accountOf(message);
-    const listed = await this.twilio.listMessagesTo(account, message.caller).catch((error: unknown) => {
-      this.logger.warn({ err: error, provider: 'twilio' }, 'the provider could not be asked for a lost answer');
-      throw new Snooze(backoffMs(3, Math.random()), 'reconciling');
+    const sids = outcome.kind === 'accepted' ? [outcome.messageSid] : [];
+    const delayMs = await this.database.transaction(async (tx) => {
+      const current = await this.states.lock(tx, message.message_id, sids);
+      return current && this.take(tx, current, attempt, outcome);
     });
-    const sought = {
-      body: message.body,
-      businessNumber: message.business_number,
-      messagingServiceSid: message.messaging_service_sid,
-      since: message.submitted_at ?? new Date(0),
-    };
-    const candidates = listed.filter((candidate) => isSame(candidate, sought));
-    if (candidates.length === 0) return undefined;
-    const sids = candidates.map(({ messageSid }) => messageSid);
-    const others = await this.database.query<{ message_sid: string }>(SIDS_OF_OTHERS, [sids, message.message_id]);
-    return candidates.find(({ messageSid }) => !others.some((other) => other.message_sid === messageSid));
+    if (delayMs === undefined) return;
+    throw new Snooze(delayMs, outcome.kind === 'unknown' ? 'reconciling' : 'provider_not_accepting');
   }
 
-  private async lookLater(message: MessageRow): Promise<never> {
-    const [attempt] = await this.database.query<{ age_ms: number }>(LATEST_ATTEMPT, [message.message_id]);
-    throw new Snooze(nextLookInMs(message.purpose, attempt?.age_ms ?? 0) ?? 0, 'reconciling');
+  /**
+   * Takes an outcome into the locked message. The row may have moved on: a callback can be faster than the answer, and
+   * a process that was frozen can come back with an older attempt than the present one. Then the outcome is recorded,
+   * and decides nothing.
+   * @returns when to go on, in ms; undefined when there is nothing more to do
+   */
+  private async take(
+    tx: Transaction,
+    current: MessageRow,
+    attempt: number,
+    outcome: SendOutcome,
+  ): Promise<number | undefined> {
+    const { message_id: messageId } = current;
+    if (outcome.kind === 'accepted') {
+      const { messageSid, status, receivedAt } = outcome;
+      const agoMs = performance.now() - receivedAt;
+      const acceptance = { messageSid, status, attempt, evidence: 'response' as const, httpStatus: '201', agoMs };
+      await this.states.accept(tx, current, acceptance);
+      return undefined;
+    }
+    const errorCode = 'errorCode' in outcome ? outcome.errorCode : undefined;
+    const word = outcome.kind === 'unknown' ? 'ambiguous' : outcome.kind;
+    await tx.query(FINISH_ATTEMPT, [messageId, attempt, word, outcome.httpStatus, errorCode ?? null, null]);
+    if (outcome.kind === 'refused' && outcome.errorClass === 'opted_out') {
+      await this.compliance.importOptOut(tx, current.tenant_id, current.caller, messageId);
+    }
+    if (current.accepted_at) return undefined;
+    const decides = current.attempt === attempt && current.state === 'submitting';
+    const open = await tx.query<OpenAttempt>(OPEN_ATTEMPTS, [messageId]);
+    switch (outcome.kind) {
+      case 'refused':
+        if (decides) await this.states.fail(tx, current, outcome.errorClass, outcome.errorCode);
+        return undefined;
+      case 'not_processed':
+        // An earlier request may still turn out to be a text: then the next one is a resend, and looks first.
+        if (decides) await tx.query(SET_STATE, [messageId, open.length > 0 ? 'unknown' : 'requested', null]);
+        return backoffMs(attempt, Math.random(), this.timings.backoffBaseMs, outcome.retryAfterMs);
+      case 'unknown':
+        if (decides) await tx.query(SET_STATE, [messageId, 'unknown', null]);
+        return nextLookInMs(this.timings.lookAtMs[current.purpose], open.at(-1)?.age_ms ?? 0) ?? 0;
+    }
+  }
+
+  private firstLookMs(message: MessageRow): number {
+    return this.timings.lookAtMs[message.purpose][0] ?? 0;
   }
 
   private async accountOf(message: MessageRow): Promise<TwilioAccount> {
@@ -256,8 +206,4 @@ export class Sending extends TelephonyApi {
     if (account) return account;
     throw new PermanentFailure('telephony.unknown_account', 'The account of this text is not known any more');
   }
-}
-
-function outcomeStatus(outcome: SendOutcome): string | null {
-  return 'httpStatus' in outcome ? outcome.httpStatus : null;
 }

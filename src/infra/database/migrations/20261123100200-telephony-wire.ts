@@ -123,11 +123,12 @@ export class TelephonyWire20261123100200 implements MigrationInterface {
       create index send_attempts_sid on telephony.send_attempts (message_sid);
 
       create table telephony.parked_callbacks (
+        account_sid  text not null,
         message_sid  text not null,
         status       text not null,
         error_code   int,
         received_at  timestamptz not null default clock_timestamp(),
-        primary key (message_sid, status)
+        primary key (account_sid, message_sid, status)
       );
       comment on table telephony.parked_callbacks is 'delivery states of texts we do not know yet; applied when the sid is';
     `);

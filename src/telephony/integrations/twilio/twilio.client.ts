@@ -4,12 +4,13 @@ import twilio from 'twilio';
 import { ProviderCall } from '../../../common/decorators/provider-call.decorator.js';
 import { Config } from '../../../infra/config/config.js';
 import { ProviderHttp, ProviderUnreachable } from '../../../infra/http/provider-http.client.js';
+import { SendingTimings } from '../../messages/sending.policy.js';
 import type { TwilioAccount } from './twilio-accounts.service.js';
 import { classifyTwilioError, type TwilioErrorClass } from './twilio-error-codes.js';
 
-/** Far below the SDK's own 30 s, which would be a caller's whole patience. */
-const TIMEOUT_MS = 8_000;
 const LIST_PAGE = 50;
+/** A caller is waiting: a provider that asks for more patience than this is asked again all the same. */
+const MAX_RETRY_AFTER_MS = 60_000;
 
 export interface OutgoingText {
   to: string;
@@ -36,7 +37,20 @@ export interface ListedMessage {
   body: string;
   from: string | null;
   messagingServiceSid: string | null;
-  createdAt: Date;
+  /** Since its creation, by the provider's own clock, in ms; its dates have whole seconds. */
+  ageMs: number;
+}
+
+/** An answer that is no success, or not JSON. Ours, because the SDK's own errors drop the headers. */
+export class TwilioProblem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: number | undefined,
+    readonly retryAfterMs: number | undefined,
+  ) {
+    super(`Twilio answered ${status}${code === undefined ? '' : ` with ${code}`}`);
+    this.name = 'TwilioProblem';
+  }
 }
 
 type RequestOptions = Parameters<InstanceType<typeof twilio.RequestClient>['request']>[0];
@@ -49,6 +63,7 @@ export class TwilioClient {
   constructor(
     private readonly config: Config,
     private readonly http: ProviderHttp,
+    private readonly timings: SendingTimings,
   ) {}
 
   /** Asks for one text, once; what to do next is the sender's policy. */
@@ -66,12 +81,13 @@ export class TwilioClient {
 
   /**
    * The latest texts to a number, newest first. Not filtered by DateSent, which is null while a text is queued.
-   * @throws ProviderUnreachable, or the SDK's RestException
+   * @throws ProviderUnreachable, or TwilioProblem
    */
   @ProviderCall({ provider: 'twilio', endpoint: 'messages.list' })
   async listMessagesTo(account: TwilioAccount, to: string): Promise<ListedMessage[]> {
-    const messages = await this.of(account).messages.list({ to, pageSize: LIST_PAGE, limit: LIST_PAGE });
-    return messages
+    const page = await this.of(account).messages.pageWithHttpInfo({ to, pageSize: LIST_PAGE });
+    const answeredAt = Date.parse(String(page.headers?.['date'])) || Date.now();
+    return page.body.instances
       .filter((message) => message.direction === 'outbound-api')
       .map((message) => ({
         messageSid: message.sid,
@@ -79,7 +95,7 @@ export class TwilioClient {
         body: message.body,
         from: message.from,
         messagingServiceSid: message.messagingServiceSid,
-        createdAt: message.dateCreated,
+        ageMs: answeredAt - message.dateCreated.getTime(),
       }));
   }
 
@@ -105,35 +121,47 @@ export class TwilioClient {
         },
         query: options.params as Record<string, unknown> | undefined,
         body: options.data ? stringify(options.data as Record<string, string>) : undefined,
-        timeoutMs: TIMEOUT_MS,
+        timeoutMs: this.timings.requestTimeoutMs,
       });
-      const retryAfter = Number(response.headers['retry-after']);
-      return { statusCode: response.status, body: parse(response.body), headers: response.headers, retryAfter };
+      const body = parse(response.body);
+      if (response.status < 200 || response.status > 299 || body === undefined) {
+        const code = typeof body?.['code'] === 'number' ? body['code'] : undefined;
+        throw new TwilioProblem(response.status, code, retryAfterMs(response.headers['retry-after']));
+      }
+      return { statusCode: response.status, body, headers: response.headers };
     };
     return { request } as unknown as InstanceType<typeof twilio.RequestClient>;
   }
 }
 
-/** The SDK expects parsed JSON; what is not JSON stays text, and then has no `sid`. */
-function parse(body: string): unknown {
+/** The object in a body, or undefined when it holds none. */
+function parse(body: string): Record<string, unknown> | undefined {
   try {
-    return JSON.parse(body);
+    const value: unknown = JSON.parse(body);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
-    return body;
+    return undefined;
   }
+}
+
+function retryAfterMs(header: string | undefined): number | undefined {
+  const seconds = Number.parseInt(header ?? '', 10);
+  return seconds >= 0 ? Math.min(MAX_RETRY_AFTER_MS, seconds * 1_000) : undefined;
 }
 
 function outcomeOf(error: unknown): SendOutcome {
   if (error instanceof ProviderUnreachable) {
     return { kind: error.processed === 'no' ? 'not_processed' : 'unknown', httpStatus: error.kind };
   }
-  const { status, code } = error as { status?: number; code?: number };
-  const httpStatus = String(status ?? 'network');
+  // A surprise on our side of the wire, before or after the request: perhaps.
+  if (!(error instanceof TwilioProblem)) return { kind: 'unknown', httpStatus: 'network' };
+  const { status, code, retryAfterMs } = error;
+  const httpStatus = String(status);
   // "Never processed and always safe to retry", says the provider's own page on 20429.
-  if (status === 429) return { kind: 'not_processed', httpStatus, errorCode: code };
-  if (status !== undefined && status >= 400 && status < 500) {
+  if (status === 429) return { kind: 'not_processed', httpStatus, errorCode: code, retryAfterMs };
+  if (status >= 400 && status < 500) {
     const meaning = classifyTwilioError(code);
-    if (meaning.retry === 'later') return { kind: 'not_processed', httpStatus, errorCode: code };
+    if (meaning.retry === 'later') return { kind: 'not_processed', httpStatus, errorCode: code, retryAfterMs };
     return { kind: 'refused', errorClass: meaning.class, errorCode: code, httpStatus };
   }
   return { kind: 'unknown', httpStatus };
