@@ -1,6 +1,7 @@
 import type pg from 'pg';
-import type { Delivery } from './delivery.js';
 import { COMPLETE } from './deliveries.queries.js';
+import type { Delivery } from './delivery.js';
+import { settled } from './settled.js';
 
 const FLUSH_AFTER_MS = 5;
 const FLUSH_AT = 100;
@@ -8,11 +9,11 @@ const RETRY_MAX_MS = 1_000;
 
 interface Done {
   delivery: Delivery;
-  settle: (outcome: 'completed') => void;
+  settle: () => void;
 }
 
 export interface CompletionEvents {
-  /** A lane has a next row, which only became claimable now. */
+  /** A lane may have a next row, which only became claimable now. */
   onMore: () => void;
   /** So many results were refused: another process had taken these rows over. */
   onLeasesLost: (count: number) => void;
@@ -27,6 +28,7 @@ export class Completions {
   private timer: NodeJS.Timeout | undefined;
   private readonly inFlight = new Set<Promise<void>>();
   private abandoned = false;
+  private lookedMeanwhile = false;
 
   constructor(
     private readonly pool: pg.Pool,
@@ -34,7 +36,7 @@ export class Completions {
   ) {}
 
   /** Resolves when the row is off the table, or found to belong to somebody else. */
-  complete(delivery: Delivery): Promise<'completed'> {
+  complete(delivery: Delivery): Promise<void> {
     return new Promise((settle) => {
       this.batch.push({ delivery, settle });
       if (this.batch.length >= FLUSH_AT) this.flush();
@@ -42,14 +44,19 @@ export class Completions {
     });
   }
 
+  /**
+   * Somebody was told of new work. What is just being completed still blocks its lane for them, and a row that came
+   * after the completion's own look is not in its answer: so it has to be looked for again when that is written.
+   */
+  noteLook(): void {
+    if (this.inFlight.size > 0) this.lookedMeanwhile = true;
+  }
+
   /** Flushes and waits for what is under way; at the deadline the leases take over. */
   async stop(deadlineMs: number): Promise<void> {
     this.flush();
-    const deadline = setTimeout(() => {
-      this.abandoned = true;
-    }, deadlineMs);
-    while (this.inFlight.size > 0) await Promise.all(this.inFlight);
-    clearTimeout(deadline);
+    await settled(this.inFlight, deadlineMs);
+    this.abandoned = true;
   }
 
   private flush(): void {
@@ -58,11 +65,18 @@ export class Completions {
     const batch = this.batch;
     if (batch.length === 0) return;
     this.batch = [];
-    const work = this.write(batch).finally(() => this.inFlight.delete(work));
+    const work = this.write(batch).then((more) => {
+      this.inFlight.delete(work);
+      for (const { settle } of batch) settle();
+      if (this.inFlight.size === 0) this.lookedMeanwhile = false;
+      if (more) this.events.onMore();
+    });
     this.inFlight.add(work);
   }
 
-  private async write(batch: readonly Done[]): Promise<void> {
+  /** @returns whether to look for a next row */
+  private async write(batch: readonly Done[]): Promise<boolean> {
+    let more = false;
     const parameters = [
       batch.map(({ delivery }) => delivery.deliveryId),
       batch.map(({ delivery }) => delivery.fence),
@@ -78,12 +92,12 @@ export class Completions {
         // A first try whose answer got lost may have done it already: then a retry finds nothing, and that is fine.
         const lost = batch.length - (rows[0]?.completed ?? 0);
         if (lost > 0 && failures === 0) this.events.onLeasesLost(lost);
-        if (rows[0]?.more) this.events.onMore();
+        if (rows[0]?.more || this.lookedMeanwhile || failures > 0) more = true;
         break;
       } catch {
         await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** failures)));
       }
     }
-    for (const { settle } of batch) settle('completed');
+    return more;
   }
 }

@@ -1,5 +1,5 @@
-import { SpanKind } from '@opentelemetry/api';
 import { Injectable } from '@nestjs/common';
+import { SpanKind } from '@opentelemetry/api';
 import { PinoLogger } from 'nestjs-pino';
 import { runInContext } from '../../common/context/context.js';
 import { AppError, errorCode } from '../../common/errors/app-error.js';
@@ -12,6 +12,8 @@ import { Subscribers, type Subscription } from './subscribers.service.js';
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 const DEFAULT_RETRY_BASE_MS = 1_000;
+/** What a handler has, once its signal says stop, before it is given up. */
+const GIVE_UP_AFTER_MS = 1_000;
 /** A trace is continued while it is one story; a retry hours later links to it through the correlation id instead. */
 const TRACE_CONTINUES_MS = 15 * 60_000;
 
@@ -44,9 +46,9 @@ export class DeliveryRunner {
     );
   }
 
-  /** Tells every running handler that the process is about to end. */
+  /** Tells every running handler that the process is about to end: what does not finish is run again, unblamed. */
   abortAll(): void {
-    for (const abort of this.aborts) abort.abort(new Error('shutting down'));
+    for (const abort of this.aborts) abort.abort(new Snooze(0, 'shutting_down'));
   }
 
   private async measured(delivery: Delivery, subscription: Subscription | undefined): Promise<RunResult> {
@@ -56,22 +58,43 @@ export class DeliveryRunner {
     const waitMs = delivery.waitedMs + startedAt - delivery.heldSince;
     const attempt = delivery.finished + 1;
     metrics.increment('outbox_dispatch_attempts_total', labels);
-    if (attempt === 1) metrics.observe('outbox_wait_ms', waitMs, labels);
-    const line = { event_name: event.eventName, event_id: event.eventId, outbox_id: delivery.deliveryId, attempts: attempt, subscriber: delivery.subscriber };
+    if (delivery.isFirst) metrics.observe('outbox_wait_ms', waitMs, labels);
+    const line = {
+      event_name: event.eventName,
+      event_id: event.eventId,
+      outbox_id: delivery.deliveryId,
+      attempts: attempt,
+      subscriber: delivery.subscriber,
+    };
     try {
       await this.traced(delivery, subscription, waitMs);
-      this.logger.info({ ...line, wait_ms: round(waitMs), latency_ms: round(performance.now() - startedAt) }, 'event handled');
+      this.logger.info(
+        { ...line, wait_ms: round(waitMs), latency_ms: round(performance.now() - startedAt) },
+        'event handled',
+      );
       return { kind: 'done' };
     } catch (error) {
-      const decision = decideFailure(error, attempt, subscription?.options.retryBaseMs ?? DEFAULT_RETRY_BASE_MS, Math.random());
+      const decision = decideFailure(
+        error,
+        attempt,
+        subscription?.options.retryBaseMs ?? DEFAULT_RETRY_BASE_MS,
+        Math.random(),
+      );
       if (decision.kind === 'snooze') {
         this.logger.info({ ...line, delay_ms: decision.delayMs, reason: (error as Snooze).reason }, 'event snoozed');
         return { ...decision, errorCode: (error as Snooze).reason };
       }
       metrics.increment('outbox_dispatch_failures_total', labels);
       const level = decision.kind === 'dead_letter' ? 'error' : 'warn';
-      this.logger[level]({ ...line, ...decision, err: error }, `event ${decision.kind === 'retry' ? 'failed, will be retried' : 'is a dead letter'}`);
-      return { ...decision, errorCode: errorCode(error), ...(decision.kind === 'dead_letter' && { fingerprint: fingerprintOf(error) }) } as RunResult;
+      this.logger[level](
+        { ...line, ...decision, err: error },
+        `event ${decision.kind === 'retry' ? 'failed, will be retried' : 'is a dead letter'}`,
+      );
+      return {
+        ...decision,
+        errorCode: errorCode(error),
+        ...(decision.kind === 'dead_letter' && { fingerprint: fingerprintOf(error) }),
+      } as RunResult;
     } finally {
       metrics.observe('outbox_dispatch_duration_ms', performance.now() - startedAt, labels);
     }
@@ -94,7 +117,10 @@ export class DeliveryRunner {
     const parent = fresh ? event.traceparent : undefined;
     return inSpan('outbox.dispatch', { kind: SpanKind.CONSUMER, attributes, parent }, () => {
       if (!subscription) {
-        throw new PermanentFailure('outbox.no_subscriber', `No handler is called ${delivery.subscriber} for ${event.eventName}`);
+        throw new PermanentFailure(
+          'outbox.no_subscriber',
+          `No handler is called ${delivery.subscriber} for ${event.eventName}`,
+        );
       }
       return inSpan(subscription.name, { attributes: { event_id: event.eventId } }, () =>
         this.handle(delivery, subscription, waitMs),
@@ -105,27 +131,38 @@ export class DeliveryRunner {
   private async handle(delivery: Delivery, subscription: Subscription, waitMs: number): Promise<void> {
     const payload = subscription.contract.schema.safeParse(delivery.event.payload);
     if (!payload.success) {
-      throw new PermanentFailure('outbox.bad_payload', `${delivery.event.eventName} does not fit its schema`, payload.error);
+      throw new PermanentFailure(
+        'outbox.bad_payload',
+        `${delivery.event.eventName} does not fit its schema`,
+        payload.error,
+      );
     }
     const abort = new AbortController();
     this.aborts.add(abort);
     const timeoutMs = subscription.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    let deadline: NodeJS.Timeout | undefined;
-    // A handler that ignores its signal is given up: whatever it still writes is fenced by its own rows' states.
-    const expired = new Promise<never>((_resolve, reject) => {
-      deadline = setTimeout(() => {
-        const error = new AppError({ code: 'outbox.deadline', status: 504, message: `${subscription.name} exceeded ${timeoutMs} ms` });
-        abort.abort(error);
-        setTimeout(() => reject(error), 1_000).unref();
-      }, timeoutMs);
+    const deadline = setTimeout(() => {
+      const message = `${subscription.name} exceeded ${timeoutMs} ms`;
+      abort.abort(new AppError({ code: 'outbox.deadline', status: 504, message }));
+    }, timeoutMs);
+    let patience: NodeJS.Timeout | undefined;
+    const givenUp = new Promise<never>((_resolve, reject) => {
+      abort.signal.addEventListener('abort', () => {
+        patience = setTimeout(() => reject(abort.signal.reason), GIVE_UP_AFTER_MS);
+      });
     });
     try {
       const run = { attempt: delivery.finished + 1, waitMs, signal: abort.signal };
       const work = subscription.handle({ ...delivery.event, payload: payload.data }, run);
-      // race: the loser is aborted by its signal, and the fence refuses whatever it still writes.
-      await Promise.race([work, expired]);
+      // race: the loser has been told to stop, and the fence refuses its result; its own writes it must guard itself.
+      await Promise.race([work, givenUp]);
+    } catch (error) {
+      // Whatever an aborted call threw, the reason it was aborted for is the truth; an error of ours says more.
+      throw abort.signal.aborted && !(error instanceof AppError || error instanceof Snooze)
+        ? abort.signal.reason
+        : error;
     } finally {
       clearTimeout(deadline);
+      clearTimeout(patience);
       this.aborts.delete(abort);
     }
   }

@@ -1,36 +1,42 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
 import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
-import { Completions } from './completions.js';
-import {
-  BURY,
-  CLAIM,
-  MARK_STARTED,
-  RELEASE,
-  RELEASE_STRAYS,
-  RENEW_LEASES,
-  RESCHEDULE,
-  RESCUE,
-} from './deliveries.queries.js';
-import type { Delivery } from './delivery.js';
-import { DeliveryRunner, type RunResult } from './delivery-runner.js';
-import { FairQueue } from './fair-queue.js';
-import { LIVENESS_LOCK_CLASS, OutboxNotifier, OutboxSession } from './outbox-session.js';
-import { MAX_UNFINISHED_STARTS } from './retry.policy.js';
-import { Subscribers } from './subscribers.service.js';
 import { type ClaimedRow, deliveryOf } from './claimed-row.js';
+import { ADOPT, CLAIM, FORGET_INSTANCES, MARK_STARTED, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
+import type { Delivery } from './delivery.js';
+import { DeliveryRunner } from './delivery-runner.js';
+import { FairQueue } from './fair-queue.js';
+import { LeaseKeeper } from './lease-keeper.js';
+import { NOTIFY, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
+import { Results } from './results.js';
+import { MAX_UNFINISHED_STARTS } from './retry.policy.js';
+import { settled } from './settled.js';
+import { TroubleLog } from './trouble-log.js';
 
 /** Leases are the fallback behind the liveness lock; renewed each second while held. */
 export const LEASE_MS = 15_000;
 const POOL_SIZE = 4;
+/** The claim must never fall back to a scan of the table while statistics lag behind it. */
+const PINNED_PLANS = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off';
 const SWEEP_MS = 250;
+/** After an outage of the database everybody comes back within a second: none of them is dead before that. */
+const SWEEP_AFTER_RECONNECT_MS = 1_500;
 const RENEW_MS = 1_000;
+const CLAIM_RETRY_MS = 250;
 /** Rows held in memory at most; beyond, rows are written due and unowned. */
 const CAPACITY = 500;
+/** From so many rows of one tenant on (and twice what runs at once), no more of it are taken in: room for the others. */
+const MIN_TENANT_SHARE = 50;
 const STOP_GRACE_MS = 8_000;
+/** For handlers to notice the end of the grace, and for results to be written. */
+const STOP_RESULTS_MS = 2_000;
+
+/** Runs work outside of the request, span or run in which it happened to become possible. */
+const detached = AsyncLocalStorage.snapshot();
 
 /**
  * Runs the deliveries of this process: accepts what it wrote itself, claims the rest with one fetcher, deals both out
@@ -43,45 +49,55 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly notifier: OutboxNotifier;
   private readonly queue = new FairQueue();
   private readonly running = new Set<Promise<void>>();
-  private readonly completions: Completions;
+  private readonly fetches = new Set<Promise<void>>();
+  private readonly results: Results;
+  private readonly leases: LeaseKeeper;
+  private readonly trouble: TroubleLog;
   private readonly timers: NodeJS.Timeout[] = [];
   private instance: number | undefined;
-  private stopping = false;
+  /** Identities whose rows are still to be brought along or given back. */
+  private former: number[] = [];
+  private sweepFrom = 0;
+  private readonly tenantShare: number;
+  private stopping: Promise<void> | undefined;
   private fetching = false;
   private fetchAgain = false;
+  /** The last claim had no room, or passed over these tenants: claimed for again as soon as there is some. */
   private starved = false;
-  private sweeping = false;
+  private crowding: readonly string[] = [];
 
   constructor(
     private readonly config: Config,
     private readonly runner: DeliveryRunner,
-    private readonly subscribers: Subscribers,
     private readonly logger: PinoLogger,
   ) {
-    const { DATABASE_URL, ROLE } = config.env;
-    this.pool = new pg.Pool({ ...connectionSettings(DATABASE_URL, 'nevermisscall-outbox'), max: POOL_SIZE });
+    const { DATABASE_URL, ROLE, OUTBOX_CONCURRENCY } = config.env;
+    this.tenantShare = Math.max(MIN_TENANT_SHARE, 2 * OUTBOX_CONCURRENCY);
+    const settings = connectionSettings(DATABASE_URL, 'nevermisscall-outbox');
+    this.pool = new pg.Pool({ ...settings, options: PINNED_PLANS, max: POOL_SIZE });
     this.pool.on('error', () => {});
+    this.trouble = new TroubleLog(logger);
     this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
-    this.completions = new Completions(this.pool, {
-      onMore: () => this.wake(),
-      onLeasesLost: (count) => metrics.add('outbox_leases_lost_total', count),
-    });
+    this.results = new Results(this.pool, LEASE_MS, () => this.look());
+    this.leases = new LeaseKeeper(this.pool, this.queue, LEASE_MS, logger);
     this.session = new OutboxSession(DATABASE_URL, ROLE, {
+      adopt: (instanceId, query) => this.adopt(instanceId, query),
       onUp: (instanceId) => {
         this.instance = instanceId;
         this.logger.info({ instance_id: instanceId }, 'outbox dispatcher up');
+        this.deal();
         this.wake();
       },
       onDown: (error) => {
         this.instance = undefined;
-        // Without the lock others may take these rows; running ones end and are fenced.
-        this.queue.drain();
-        this.logger.warn({ err: error }, 'outbox dispatcher lost its session');
+
+        this.logger.warn({ err: error }, 'outbox dispatcher has no session');
       },
       onNotify: () => this.wake(),
     });
   }
 
+  /** Who this process is to the others; undefined while it has no session, and then it starts nothing. */
   get instanceId(): number | undefined {
     return this.instance;
   }
@@ -89,32 +105,50 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   async onApplicationBootstrap(): Promise<void> {
     if (!this.config.runsWorker) return;
     await this.session.start();
-    this.every(this.config.env.OUTBOX_POLL_MS, () => this.wake());
-    this.every(SWEEP_MS, () => this.sweep());
-    this.every(RENEW_MS, () => this.renew());
+    this.every(this.config.env.OUTBOX_POLL_MS, 'poll', async () => this.wake());
+    this.every(SWEEP_MS, 'rescue', async (instance) => {
+      if (performance.now() >= this.sweepFrom && (await this.leases.rescue(instance))) this.wake();
+    });
+    this.every(RENEW_MS, 'lease renewal', async (instance) => {
+      if (await this.leases.renew(instance)) this.nudge();
+    });
   }
 
-  /** Our instance id if `count` more rows fit in memory, else undefined: then they are written for anybody. */
-  reserve(count: number): number | undefined {
-    return this.stopping || this.queue.size + count > CAPACITY ? undefined : this.instance;
+  /** Our instance id if `count` more rows of a tenant fit in memory, else undefined: then they are for anybody. */
+  reserve(count: number, tenantId?: string): number | undefined {
+    const full = this.queue.size + count > CAPACITY;
+    const crowded = tenantId !== undefined && this.queue.heldOf(tenantId) >= this.tenantShare;
+    return this.stopping || full || crowded ? undefined : this.instance;
   }
 
   /** Takes over rows that were written leased to this process. */
   accept(deliveries: readonly Delivery[]): void {
+    if (this.stopping) return void this.release(deliveries);
     for (const delivery of deliveries) this.queue.push(delivery);
     this.deal();
   }
 
   /** There are rows for anybody: look ourselves, and tell the others. */
   nudge(): void {
-    if (this.config.runsWorker) this.wake();
+    this.wake();
     this.notifier.notify();
   }
 
   /** Claims what is due. Cheap to call: calls during a fetch become one more fetch. */
   wake(): void {
-    if (this.fetching) this.fetchAgain = true;
-    else void this.fetch();
+    this.results.noteLook();
+    this.look();
+  }
+
+  private look(): void {
+    // A new session looks by itself.
+    if (this.instance === undefined || this.stopping) return;
+    if (this.fetching) {
+      this.fetchAgain = true;
+      return;
+    }
+    const fetch = detached(() => this.fetch()).finally(() => this.fetches.delete(fetch));
+    this.fetches.add(fetch);
   }
 
   beforeApplicationShutdown(): Promise<void> {
@@ -122,27 +156,68 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   }
 
   /** Stops claiming, gives unstarted rows back, lets running ones finish within the grace, writes their results. */
-  async stop(): Promise<void> {
-    if (this.stopping) return;
-    this.stopping = true;
+  stop(): Promise<void> {
+    this.stopping ??= this.wind();
+    return this.stopping;
+  }
+
+  private async wind(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
-    const unstarted = this.queue.drain();
-    if (unstarted.length > 0 && this.instance !== undefined) {
-      const ids = unstarted.map(({ deliveryId }) => deliveryId);
-      await this.pool.query(RELEASE, [this.instance, ids]).catch(() => {});
-    }
+    const renewal = setInterval(() => {
+      if (this.instance !== undefined) this.leases.renew(this.instance).catch(() => {});
+    }, RENEW_MS);
+    await settled(this.fetches, STOP_RESULTS_MS);
+    await this.release(this.queue.drain());
     const grace = setTimeout(() => this.runner.abortAll(), STOP_GRACE_MS);
-    while (this.running.size > 0) await Promise.all(this.running);
+    await settled(this.running, STOP_GRACE_MS + STOP_RESULTS_MS);
     clearTimeout(grace);
-    await this.completions.stop(2_000);
-    if (unstarted.length > 0) await this.pool.query('notify nmc_outbox').catch(() => {});
-    const instance = this.instance;
-    this.instance = undefined;
-    if (instance !== undefined) {
-      await this.pool.query('delete from infra.outbox_instances where instance_id = $1', [instance]).catch(() => {});
-    }
+    await this.results.stop(STOP_RESULTS_MS);
+    clearInterval(renewal);
+    await this.resign();
+    this.notifier.stop();
     await this.session.stop();
-    await this.pool.end();
+    await settled(new Set([this.pool.end()]), STOP_RESULTS_MS);
+  }
+
+  /** Whatever is still ours goes to the others at once, and the identity with it. */
+  private async resign(): Promise<void> {
+    const instances = this.instance === undefined ? this.former : [this.instance, ...this.former];
+    this.instance = undefined;
+    if (instances.length === 0) return;
+    try {
+      const { rowCount } = await this.pool.query({ text: RELEASE_ALL, values: [instances], ...atTheEnd });
+      await this.pool.query({ text: FORGET_INSTANCES, values: [instances], ...atTheEnd });
+      if (rowCount) await this.pool.query({ text: NOTIFY, ...atTheEnd });
+    } catch (error) {
+      this.trouble.failed('resignation', error);
+    }
+  }
+
+  private async release(deliveries: readonly Delivery[]): Promise<void> {
+    if (deliveries.length === 0 || this.instance === undefined) return;
+    const ids = deliveries.map(({ deliveryId }) => deliveryId);
+    const fences = deliveries.map(({ fence }) => fence);
+    try {
+      await this.pool.query({ text: RELEASE, values: [this.instance, ids, fences], ...atTheEnd });
+      await this.pool.query({ text: NOTIFY, ...atTheEnd });
+    } catch (error) {
+      this.trouble.failed('release', error);
+    }
+  }
+
+  /** A lost session cost the identity, not the rows: those that nobody took meanwhile stay ours, with their fences. */
+  private async adopt(instanceId: number, query: SessionQuery): Promise<void> {
+    const former = this.former;
+    this.former = [...former, instanceId];
+    if (former.length === 0) return;
+    const ids = this.queue.held.map(({ deliveryId }) => deliveryId);
+    const adopted = await query<{ delivery_id: string; fence: number }>(ADOPT, [former, instanceId, ids, LEASE_MS]);
+    const ours = new Map(adopted.map((row) => [row.delivery_id, row.fence]));
+    this.queue.drain((delivery) => ours.get(delivery.deliveryId) === delivery.fence);
+    await query(RELEASE_ALL, [former]);
+    await query(FORGET_INSTANCES, [former]);
+    this.former = [instanceId];
+    this.sweepFrom = performance.now() + SWEEP_AFTER_RECONNECT_MS;
   }
 
   private async fetch(): Promise<void> {
@@ -150,39 +225,42 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     try {
       do {
         this.fetchAgain = false;
-        const room = Math.min(this.config.env.OUTBOX_BATCH_SIZE, CAPACITY - this.queue.size);
         const instance = this.instance;
+        const room = Math.min(this.config.env.OUTBOX_BATCH_SIZE, CAPACITY - this.queue.size);
         this.starved = room <= 0;
-        if (instance === undefined || this.stopping || this.starved) break;
+        if (instance === undefined || this.stopping || this.starved) return;
+        this.crowding = this.queue.crowding(this.tenantShare);
         const { rows } = await this.pool.query<ClaimedRow>({
           name: 'outbox-claim',
           text: CLAIM,
-          values: [instance, room, LEASE_MS],
+          values: [instance, room, LEASE_MS, this.crowding],
         });
-        // Claimed for a life that is over: these rows are rescued, or their leases run out.
-        if (instance !== this.instance || this.stopping) break;
+        this.trouble.worked('claim');
+        if (instance !== this.instance) continue; // Claimed for an identity that is over: given back as orphans.
         const now = performance.now();
         for (const row of rows) this.queue.push(deliveryOf(row, now));
         this.deal();
         if (rows.length === room) this.fetchAgain = true;
       } while (this.fetchAgain);
     } catch (error) {
-      this.logger.warn({ err: error }, 'outbox claim failed');
+      this.trouble.failed('claim', error);
+      setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();
     } finally {
       this.fetching = false;
     }
   }
 
   private deal(): void {
-    while (!this.stopping && this.running.size < this.config.env.OUTBOX_CONCURRENCY) {
+    while (this.instance !== undefined && !this.stopping && this.running.size < this.config.env.OUTBOX_CONCURRENCY) {
       const delivery = this.queue.take();
       if (!delivery) return;
-      const run = this.run(delivery).finally(() => {
+      const run = detached(() => this.run(delivery)).finally(() => {
         this.running.delete(run);
         this.queue.release(delivery);
         this.deal();
-        // A claim cut short for want of room continues as soon as there is some.
-        if (this.starved && !this.fetching) this.wake();
+        const { tenantId } = delivery.event;
+        const roomAgain = this.crowding.includes(tenantId) && this.queue.heldOf(tenantId) < this.tenantShare;
+        if (this.starved || roomAgain) this.look();
       });
       this.running.add(run);
     }
@@ -191,104 +269,46 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private async run(delivery: Delivery): Promise<void> {
     try {
       if (delivery.rescued > 0 && !(await this.markStarted(delivery))) return;
-      const result = await this.runner.run(delivery);
-      await this.settle(delivery, result);
+      await this.results.write(delivery, await this.runner.run(delivery));
     } catch (error) {
       this.logger.error({ err: error, outbox_id: delivery.deliveryId }, 'outbox result could not be written');
     }
   }
 
-  /** @returns whether the row may be run: it is still ours, and has not killed three processes already */
+  /** @returns whether the row may be run: it is still ours, and has not taken its process down too often */
   private async markStarted(delivery: Delivery): Promise<boolean> {
-    const { rows } = await this.pool.query<{ started: number }>(MARK_STARTED, [
-      delivery.deliveryId,
-      delivery.fence,
-      this.instance ?? null,
-    ]);
-    if (!rows[0]) return false;
+    const { rows } = await this.pool.query<{ started: number }>(MARK_STARTED, [delivery.deliveryId, delivery.fence]);
+    if (!rows[0]) {
+      metrics.increment('outbox_leases_lost_total');
+      return false;
+    }
     if (rows[0].started <= MAX_UNFINISHED_STARTS) return true;
-    await this.settle(delivery, {
+    const code = 'outbox.process_killer';
+    this.logger.error(
+      { outbox_id: delivery.deliveryId, subscriber: delivery.subscriber, error_code: code },
+      'event is a dead letter',
+    );
+    await this.results.write(delivery, {
       kind: 'dead_letter',
       reason: 'process_killer',
-      errorCode: 'outbox.process_killer',
-      fingerprint: 'outbox.process_killer',
+      errorCode: code,
+      fingerprint: code,
     });
     return false;
   }
 
-  private async settle(delivery: Delivery, result: RunResult): Promise<void> {
-    const { deliveryId, fence } = delivery;
-    switch (result.kind) {
-      case 'done':
-        await this.completions.complete(delivery);
-        return;
-      case 'snooze':
-      case 'retry': {
-        const attempts = result.kind === 'retry' ? 1 : 0;
-        await this.persist(RESCHEDULE, [deliveryId, fence, result.delayMs, attempts, result.errorCode]);
-        setTimeout(() => this.wake(), result.delayMs + 5).unref();
-        return;
-      }
-      case 'dead_letter': {
-        const attempts = delivery.finished + 1;
-        await this.persist(BURY, [deliveryId, fence, attempts, result.reason, result.errorCode, result.fingerprint]);
-        this.wake();
-        return;
-      }
-    }
-  }
-
-  /** Writes one result through short outages; a longer one leaves it to the lease. */
-  private async persist(sql: string, parameters: unknown[]): Promise<void> {
-    const deadline = performance.now() + LEASE_MS;
-    for (let failures = 0; ; failures++) {
-      try {
-        const { rowCount } = await this.pool.query(sql, parameters);
-        if (rowCount === 0) metrics.increment('outbox_leases_lost_total');
-        return;
-      } catch (error) {
-        if (performance.now() > deadline) throw error;
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(1_000, 50 * 2 ** failures)));
-      }
-    }
-  }
-
-  private async sweep(): Promise<void> {
-    if (this.sweeping || this.instance === undefined) return;
-    this.sweeping = true;
-    try {
-      const { rowCount } = await this.pool.query({
-        name: 'outbox-rescue',
-        text: RESCUE,
-        values: [LIVENESS_LOCK_CLASS, this.instance],
-      });
-      if (rowCount) {
-        metrics.add('outbox_rescues_total', rowCount);
-        this.logger.warn({ rows: rowCount }, 'took deliveries over from a dead process');
-        this.wake();
-      }
-    } finally {
-      this.sweeping = false;
-    }
-  }
-
-  private async renew(): Promise<void> {
-    const instance = this.instance;
-    if (instance === undefined) return;
-    const ids = this.queue.heldIds();
-    if (ids.length > 0) await this.pool.query(RENEW_LEASES, [instance, ids, LEASE_MS]);
-    const { rowCount } = await this.pool.query(RELEASE_STRAYS, [instance, ids]);
-    if (rowCount) this.nudge();
-  }
-
-  private every(intervalMs: number, work: () => Promise<void> | void): void {
+  /** Repeats `work` while there is a session; never two at a time, and failures are told once. */
+  private every(intervalMs: number, what: string, work: (instance: number) => Promise<void>): void {
+    let busy = false;
     const timer = setInterval(async () => {
-      try {
-        await work();
-      } catch (error) {
-        this.logger.warn({ err: error }, 'outbox housekeeping failed');
-      }
+      const instance = this.instance;
+      if (busy || instance === undefined) return;
+      busy = true;
+      await this.trouble.watch(what, () => work(instance));
+      busy = false;
     }, intervalMs);
     this.timers.push(timer);
   }
 }
+
+const atTheEnd = { query_timeout: STOP_RESULTS_MS };

@@ -2,16 +2,24 @@ import pg from 'pg';
 import { connectionSettings } from '../database/data-source.js';
 
 const CHANNEL = 'nmc_outbox';
+export const NOTIFY = `notify ${CHANNEL}`;
 /** First key of the advisory locks whose second key is an instance id. */
 export const LIVENESS_LOCK_CLASS = 7_236_102;
 const HEARTBEAT_MS = 2_000;
 const HEARTBEAT_DEADLINE_MS = 1_000;
+const FIRST_RECONNECT_MAX_MS = 50;
 const RECONNECT_MAX_MS = 1_000;
+const GOODBYE_MS = 1_000;
+
+/** SQL on the session's own connection. */
+export type SessionQuery = <Row extends pg.QueryResultRow>(sql: string, parameters: unknown[]) => Promise<Row[]>;
 
 export interface SessionEvents {
+  /** A new session, whose instance is registered and alive: brings along what an earlier one held, before `onUp`. */
+  adopt: (instanceId: number, query: SessionQuery) => Promise<void>;
   /** A new session: with a new instance id, and everything that may have been missed to be claimed. */
   onUp: (instanceId: number) => void;
-  /** The session is gone and the instance with it: others may take its rows from now on. */
+  /** There is no session any more, or not yet: others may take the instance's rows. Once for each time. */
   onDown: (error: unknown) => void;
   /** Another process has written rows. */
   onNotify: () => void;
@@ -25,6 +33,7 @@ export class OutboxSession {
   private client: pg.Client | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
+  private failures = 0;
 
   constructor(
     private readonly databaseUrl: string,
@@ -32,11 +41,24 @@ export class OutboxSession {
     private readonly events: SessionEvents,
   ) {}
 
+  /** Resolves after the first try; where that fails, it goes on trying by itself. */
   async start(): Promise<void> {
+    if (this.stopped) return;
+    const client = new pg.Client(connectionSettings(this.databaseUrl, 'nevermisscall-outbox-listener'));
+    client.on('error', (error) => this.lost(error, client));
+    client.on('end', () => this.lost(new Error('listener connection ended'), client));
+    client.on('notification', () => this.events.onNotify());
     try {
-      await this.connect();
+      const instanceId = await this.register(client);
+      if (this.stopped) return destroy(client);
+      this.client = client;
+      this.failures = 0;
+      this.events.onUp(instanceId);
+      this.scheduleHeartbeat(client);
     } catch (error) {
-      this.lost(error);
+      // A half-made session may already hold its lock: the connection must not stay.
+      destroy(client);
+      this.retry(error);
     }
   }
 
@@ -45,14 +67,13 @@ export class OutboxSession {
     clearTimeout(this.timer);
     const client = this.client;
     this.client = undefined;
-    await client?.end().catch(() => {});
+    if (!client) return;
+    const impatient = setTimeout(() => destroy(client), GOODBYE_MS);
+    await client.end().catch(() => {});
+    clearTimeout(impatient);
   }
 
-  private async connect(): Promise<void> {
-    const client = new pg.Client(connectionSettings(this.databaseUrl, 'nevermisscall-outbox-listener'));
-    client.on('error', (error) => this.lost(error, client));
-    client.on('end', () => this.lost(new Error('listener connection ended'), client));
-    client.on('notification', () => this.events.onNotify());
+  private async register(client: pg.Client): Promise<number> {
     await client.connect();
     await client.query(`listen ${CHANNEL}`);
     // In one statement: no other process sees the row before the lock is held.
@@ -63,10 +84,8 @@ export class OutboxSession {
     );
     const instanceId = rows[0]?.instance_id;
     if (instanceId === undefined) throw new Error('the database did not register the outbox instance');
-    if (this.stopped) return void (await client.end());
-    this.client = client;
-    this.events.onUp(instanceId);
-    this.scheduleHeartbeat(client);
+    await this.events.adopt(instanceId, async (sql, parameters) => (await client.query(sql, parameters)).rows);
+    return instanceId;
   }
 
   private scheduleHeartbeat(client: pg.Client): void {
@@ -84,16 +103,27 @@ export class OutboxSession {
     this.timer.unref();
   }
 
-  private lost(error: unknown, client?: pg.Client): void {
-    if (this.stopped || (client && client !== this.client)) return;
-    const wasUp = this.client !== undefined;
+  private lost(error: unknown, client: pg.Client): void {
+    if (this.stopped || client !== this.client) return;
     this.client = undefined;
+    destroy(client);
+    this.retry(error);
+  }
+
+  /** At once for the first time: whoever is back before the others look keeps its rows. */
+  private retry(error: unknown): void {
+    if (this.stopped) return;
+    if (this.failures === 0) this.events.onDown(error);
+    const ceiling = Math.min(RECONNECT_MAX_MS, FIRST_RECONNECT_MAX_MS * 2 ** this.failures++);
     clearTimeout(this.timer);
-    if (client) client.end().catch(() => {});
-    if (wasUp) this.events.onDown(error);
-    this.timer = setTimeout(() => void this.start(), Math.random() * RECONNECT_MAX_MS);
+    this.timer = setTimeout(() => void this.start(), Math.random() * ceiling);
     this.timer.unref();
   }
+}
+
+/** Politeness would wait for an answer of a server that may not be there; the socket's end frees the lock all the same. */
+function destroy(client: pg.Client): void {
+  client.connection.stream.destroy();
 }
 
 /**
@@ -101,7 +131,8 @@ export class OutboxSession {
  * (a notifying commit takes a lock on the whole database), at most once per interval, with nothing in it.
  */
 export class OutboxNotifier {
-  private pending = false;
+  private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
 
   constructor(
     private readonly query: (sql: string) => Promise<unknown>,
@@ -109,12 +140,17 @@ export class OutboxNotifier {
   ) {}
 
   notify(): void {
-    if (this.pending) return;
-    this.pending = true;
-    setTimeout(() => {
-      this.pending = false;
+    if (this.stopped) return;
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
       // Lost notifications cost a poll interval, nothing more.
-      this.query(`notify ${CHANNEL}`).catch(() => {});
+      this.query(NOTIFY).catch(() => {});
     }, this.intervalMs);
+  }
+
+  /** The pool is about to end. */
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.timer);
   }
 }

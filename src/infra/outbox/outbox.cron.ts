@@ -25,13 +25,17 @@ export class OutboxCron {
 
   @CronTask({ name: 'infra.outbox_backlog', every: '*/5 * * * * *' })
   async readBacklog(): Promise<void> {
-    await metrics.collect('outbox', ['outbox_dispatch_lag_seconds', 'worker_queue_depth', 'outbox_dead_letters'], async () => {
-      const [row] = await this.database.query<{ lag_seconds: number; depth: number; dead_letters: number }>(BACKLOG);
-      if (!row) throw new Error('the backlog query answered nothing');
-      metrics.set('outbox_dispatch_lag_seconds', row.lag_seconds);
-      metrics.set('worker_queue_depth', row.depth);
-      metrics.set('outbox_dead_letters', row.dead_letters);
-    });
+    await metrics.collect(
+      'outbox',
+      ['outbox_dispatch_lag_seconds', 'worker_queue_depth', 'outbox_dead_letters'],
+      async () => {
+        const [row] = await this.database.query<{ lag_seconds: number; depth: number; dead_letters: number }>(BACKLOG);
+        if (!row) throw new Error('the backlog query answered nothing');
+        metrics.set('outbox_dispatch_lag_seconds', row.lag_seconds);
+        metrics.set('worker_queue_depth', row.depth);
+        metrics.set('outbox_dead_letters', row.dead_letters);
+      },
+    );
   }
 
   @CronTask({ name: 'infra.outbox_partitions', every: '0 17 * * * *' })

@@ -3,8 +3,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { currentContext, currentCorrelationId } from '../../common/context/context.js';
 import { currentTraceparent, inSpan } from '../../common/tracing/spans.js';
 import type { Transaction } from '../database/database.js';
+import { INSERT_EVENT, LOCK_ORDER, ORDER_LOCK_CLASS } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
-import { INSERT_EVENT } from './deliveries.queries.js';
 import { Dispatcher, LEASE_MS } from './dispatcher.service.js';
 import type { EventContract, OutboxEvent } from './event.js';
 import { Subscribers } from './subscribers.service.js';
@@ -36,10 +36,15 @@ export class Outbox {
 
   /**
    * Records an event and a delivery for each of its subscribers in `tx`. After the commit this process starts on
-   * them at once if it runs a dispatcher with room; others are told.
+   * them at once if it runs a dispatcher with room; others are told. From here to the commit, other transactions that
+   * publish with the same key wait: publish last, and with several keys always in the same order.
    * @throws ZodError when the payload does not fit its contract: the transaction must not commit
    */
-  publish<Payload>(tx: Transaction, contract: EventContract<Payload>, publication: Publication<Payload>): Promise<string> {
+  publish<Payload>(
+    tx: Transaction,
+    contract: EventContract<Payload>,
+    publication: Publication<Payload>,
+  ): Promise<string> {
     return inSpan('outbox.write', { attributes: { 'messaging.destination.name': contract.name } }, async () => {
       const payload = contract.schema.parse(publication.payload);
       const subscriptions = this.subscribers.of(contract.name);
@@ -54,7 +59,8 @@ export class Outbox {
         orderingKey: publication.orderingKey,
         payload,
       };
-      const reservation = this.dispatcher.reserve(subscriptions.length);
+      if (subscriptions.length > 0) await tx.query(LOCK_ORDER, [ORDER_LOCK_CLASS, event.orderingKey]);
+      const reservation = this.dispatcher.reserve(subscriptions.length, event.tenantId);
       const rows = await tx.query<InsertedRow>(INSERT_EVENT, [
         event.eventId,
         event.eventName,
@@ -71,14 +77,18 @@ export class Outbox {
         subscriptions.map(({ name }) => name),
         subscriptions.map(({ options }) => options.dueAt?.(payload) ?? null),
       ]);
-      tx.afterCommit(() => this.handOver(event, rows));
+      const insertedAt = performance.now();
+      tx.afterCommit(() => this.handOver(event, rows, insertedAt));
       return event.eventId;
     });
   }
 
-  private handOver(event: Omit<OutboxEvent, 'occurredAt'>, rows: readonly InsertedRow[]): void {
+  private handOver(event: Omit<OutboxEvent, 'occurredAt'>, rows: readonly InsertedRow[], insertedAt: number): void {
     const deliveries = rows.filter((row) => row.delivery_id !== null);
-    const ours = deliveries.filter((row) => row.owner !== null && row.owner === this.dispatcher.instanceId);
+    if (deliveries.length === 0) return;
+    // After a long transaction the lease may be over, or nearly: others may already have it.
+    const isFresh = performance.now() - insertedAt < LEASE_MS / 2;
+    const ours = deliveries.filter((row) => row.owner !== null && row.owner === this.dispatcher.instanceId && isFresh);
     this.dispatcher.accept(
       ours.map(
         (row): Delivery => ({
@@ -88,8 +98,9 @@ export class Outbox {
           started: 0,
           finished: 0,
           subscriber: row.subscriber,
+          isFirst: true,
           waitedMs: 0,
-          heldSince: performance.now(),
+          heldSince: insertedAt,
           event: { ...event, occurredAt: row.occurred_at },
         }),
       ),

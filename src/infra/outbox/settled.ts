@@ -7,10 +7,15 @@ export async function settled(underWay: ReadonlySet<Promise<unknown>>, deadlineM
   const late = new Promise<'late'>((resolve) => {
     timer = setTimeout(() => resolve('late'), deadlineMs);
   });
+  const ended = new Set<Promise<unknown>>();
   try {
-    // race: only the waiting ends; each piece of work has a deadline of its own.
-    while (underWay.size > 0) if ((await Promise.race([Promise.allSettled(underWay), late])) === 'late') return false;
-    return true;
+    for (;;) {
+      const open = [...underWay].filter((work) => !ended.has(work));
+      if (open.length === 0) return true;
+      // race: only the waiting ends; each piece of work has a deadline of its own.
+      if ((await Promise.race([Promise.allSettled(open), late])) === 'late') return false;
+      for (const work of open) ended.add(work);
+    }
   } finally {
     clearTimeout(timer);
   }

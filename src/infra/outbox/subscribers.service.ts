@@ -4,8 +4,8 @@ import { MODULES, type ModuleName } from '../../common/context/context.js';
 import type { EventContract, OutboxEvent } from './event.js';
 import {
   type DeliveryRun,
-  type SubscriberOptions,
   SUBSCRIPTIONS,
+  type SubscriberOptions,
   type SubscriptionMetadata,
 } from './on-outbox-event.decorator.js';
 
@@ -53,9 +53,11 @@ export class Subscribers implements OnModuleInit {
 
   private add({ contract, options }: SubscriptionMetadata, handle: Subscription['handle']): void {
     const module = MODULES.find((name) => options.name.startsWith(`${name}.`));
-    if (!module) throw new Error(`Subscription ${options.name} must begin with its context, e.g. reporting.${options.name}`);
+    if (!module)
+      throw new Error(`Subscription ${options.name} must begin with its context, e.g. reporting.${options.name}`);
     const key = `${options.name} ${contract.name}`;
-    if (this.byName.has(key)) throw new Error(`Two handlers are called ${options.name} for ${contract.name}; rename one`);
+    if (this.byName.has(key))
+      throw new Error(`Two handlers are called ${options.name} for ${contract.name}; rename one`);
     const subscription = { name: options.name, module, contract, options, handle };
     this.byName.set(key, subscription);
     this.byEvent.set(contract.name, [...this.of(contract.name), subscription]);

@@ -1,0 +1,92 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { CLAIM } from '../../../src/infra/outbox/deliveries.queries.js';
+import { eventually } from '../../support/eventually.js';
+import { FIRST, OTHER_TENANT, OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
+
+const CONCURRENCY = 5;
+
+describe('fairness', () => {
+  let outbox: OutboxHarness;
+  beforeAll(async () => {
+    outbox = await OutboxHarness.start();
+  });
+  afterAll(() => outbox.stop());
+  afterEach(async () => {
+    for (const process of [...outbox.processes]) await outbox.stopProcess(process);
+    await outbox.db.query('truncate infra.outbox_deliveries');
+  });
+
+  /** How many of the flood were started between the other tenant's row being there and its start. */
+  async function turnsWaited(app: OutboxProcess, add: () => Promise<unknown>): Promise<number> {
+    app.handlers.behave[FIRST] = () => pause(1);
+    await eventually(() => app.handlers.starts.length > 200, { label: 'the flood is being worked off' });
+    await add();
+    const from = app.handlers.starts.length;
+    const own = await eventually(
+      () => app.handlers.starts.findIndex((run) => run.tenantId === OTHER_TENANT) + 1 || null,
+      {
+        label: 'the other tenant has its turn',
+      },
+    );
+    return Math.max(0, own - 1 - from);
+  }
+
+  it("lets one tenant's flood cost another no more than a few turns, when it is published here", async () => {
+    await outbox.insertRows(2_000);
+    const app = await outbox.process('all', { OUTBOX_CONCURRENCY: String(CONCURRENCY) });
+    const turns = await turnsWaited(app, () => app.publish('other', 1, { tenantId: OTHER_TENANT }));
+    expect(turns).toBeLessThanOrEqual(2 * CONCURRENCY);
+    expect(await outbox.count('infra.outbox_deliveries')).toBeGreaterThan(500);
+  });
+
+  it("lets one tenant's flood cost another no more than a few turns, when it has to be claimed", async () => {
+    await outbox.insertRows(2_000);
+    const app = await outbox.process('all', { OUTBOX_CONCURRENCY: String(CONCURRENCY) });
+    const turns = await turnsWaited(app, async () => {
+      await outbox.insertRows(1, { tenantId: OTHER_TENANT, keyPrefix: 'other', available: 'now()' });
+      app.dispatcher.wake();
+    });
+    // A claim is under way while some are started.
+    expect(turns).toBeLessThanOrEqual(10 * CONCURRENCY);
+    expect(await outbox.count('infra.outbox_deliveries')).toBeGreaterThan(500);
+  });
+
+  it('works off a flood of one tenant without waiting for polls', async () => {
+    await outbox.insertRows(1_000);
+    const app = await outbox.process('all', { OUTBOX_POLL_MS: '60000' });
+    await outbox.drained();
+    expect(app.handlers.ends).toHaveLength(1_000);
+  });
+
+  it('claims by its index, however much is blocked or in the future', async () => {
+    await outbox.insertRows(5_000, { oneLane: true, keyPrefix: 'blocked' });
+    await outbox.insertRows(5_000, { keyPrefix: 'future', available: "now() + interval '1 hour'" });
+    const client = await outbox.db.connect();
+    try {
+      await client.query('begin');
+      await client.query(
+        'set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off; set local jit = off',
+      );
+      const explained = async () => {
+        const { rows } = await client.query(`explain (analyze, format json) ${CLAIM}`, [1, 100, 15_000, []]);
+        return rows[0]['QUERY PLAN'][0] as { Plan: unknown; 'Execution Time': number };
+      };
+      for (const statistics of ['stale', 'fresh']) {
+        if (statistics === 'fresh') await client.query('analyze infra.outbox_deliveries');
+        await client.query('savepoint claim');
+        const { Plan } = await explained();
+        await client.query('rollback to claim');
+        const plan = JSON.stringify(Plan);
+        expect(plan).not.toContain('Seq Scan');
+        expect(plan).toContain('outbox_deliveries_available');
+        expect(plan).toContain('outbox_deliveries_lane');
+        expect(plan).not.toContain('Hash Join');
+      }
+      const { rows } = await client.query(CLAIM, [1, 100, 15_000, []]);
+      expect(rows).toHaveLength(1);
+    } finally {
+      await client.query('rollback');
+      client.release();
+    }
+  });
+});

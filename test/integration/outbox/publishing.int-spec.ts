@@ -1,0 +1,119 @@
+import { metrics } from '../../../src/common/metrics/metrics.js';
+import { eventually } from '../../support/eventually.js';
+import { FIRST, OutboxHarness, type OutboxProcess, Ping, Pong, SECOND } from '../../support/outbox-harness.js';
+
+describe('publishing', () => {
+  let outbox: OutboxHarness;
+  let app: OutboxProcess;
+  beforeAll(async () => {
+    outbox = await OutboxHarness.start();
+    // Nothing here may depend on polling.
+    app = await outbox.process('all', { OUTBOX_POLL_MS: '60000' });
+  });
+  afterAll(() => outbox.stop());
+  beforeEach(() => {
+    app.handlers.starts.length = 0;
+    app.handlers.ends.length = 0;
+    app.handlers.behave = {};
+  });
+
+  it('hands over after the commit, in memory, without a claim', async () => {
+    const startsBeforeCommit: number[] = [];
+    await app.publish('hand-off', 1, {
+      also: async (tx) => {
+        await tx.query('insert into public.effects values ($1, 1, null)', [FIRST]);
+        startsBeforeCommit.push(app.handlers.starts.length);
+      },
+    });
+    // Before anything asynchronous can have happened: no claim, no notification, no poll.
+    expect(startsBeforeCommit).toEqual([0]);
+    expect(app.handlers.starts).toMatchObject([{ n: 1, attempt: 1 }]);
+    await outbox.drained();
+    expect(await outbox.count('infra.outbox_history')).toBe(1);
+  });
+
+  it('hands nothing over when the business transaction rolls back', async () => {
+    const before = await outbox.count('infra.outbox_events');
+    const failing = app.publish('rollback', 1, {
+      contract: Pong,
+      also: async (tx) => {
+        await tx.query('select 1/0');
+      },
+    });
+    await expect(failing).rejects.toThrow('division by zero');
+    await app.publish('after', 2);
+    await outbox.drained();
+    expect(app.handlers.starts.map(({ n }) => n)).toEqual([2]);
+    expect(await outbox.count('infra.outbox_events')).toBe(before + 1);
+  });
+
+  it('aborts the business transaction when the payload breaks its schema', async () => {
+    const publication = app.publish('bad', 'no number' as unknown as number);
+    await expect(publication).rejects.toThrow(/expected number/);
+    expect(await outbox.count("infra.outbox_deliveries where ordering_key = 'bad'")).toBe(0);
+  });
+
+  it('gives each subscriber its own delivery: one that fails makes no other run again', async () => {
+    let failures = 0;
+    app.handlers.behave[SECOND] = () => {
+      if (failures++ < 2) throw new Error('not now');
+    };
+    await app.publish('two', 7, { contract: Pong });
+    await outbox.drained();
+    expect(app.handlers.starts.filter(({ subscriber }) => subscriber === FIRST)).toHaveLength(1);
+    expect(app.handlers.starts.filter(({ subscriber }) => subscriber === SECOND).map((run) => run.attempt)).toEqual([
+      1, 2, 3,
+    ]);
+  });
+
+  it('records an event nobody listens to, and delivers nothing', async () => {
+    const before = await outbox.count('infra.outbox_events');
+    const unheard = { ...Ping, name: 'nmc.compliance.OptInRecorded' } as const;
+    await app.publish('unheard', 1, { contract: unheard });
+    expect(await outbox.count('infra.outbox_events')).toBe(before + 1);
+    expect(await outbox.count('infra.outbox_deliveries')).toBe(0);
+  });
+
+  it('keeps the writers of one key in the order of their commits', async () => {
+    let commitFirst = () => {};
+    const held = new Promise<void>((resolve) => {
+      commitFirst = resolve;
+    });
+    let inserted = () => {};
+    const firstInserted = new Promise<void>((resolve) => {
+      inserted = resolve;
+    });
+    const first = app.publish('order', 1, {
+      also: () => {
+        inserted();
+        return held;
+      },
+    });
+    await firstInserted;
+    const second = app.publish('order', 2);
+    const elsewhere = app.publish('elsewhere', 3);
+    await elsewhere;
+    await eventually(
+      async () =>
+        (await outbox.count("pg_stat_activity where wait_event_type = 'Lock' and query like '%advisory_xact%'")) === 1,
+      { label: 'the second writer waits for the first' },
+    );
+    expect(app.handlers.starts.map(({ n }) => n)).toEqual([3]);
+    commitFirst();
+    await Promise.all([first, second]);
+    await outbox.drained();
+    expect(app.handlers.starts.map(({ n }) => n)).toEqual([3, 1, 2]);
+  });
+
+  it('works off a hot lane one by one without waiting for a poll', async () => {
+    for (let n = 0; n < 40; n++) await app.publish('hot', n);
+    await outbox.drained();
+    expect(app.handlers.ends.map(({ n }) => n)).toEqual(Array.from({ length: 40 }, (_, n) => n));
+  });
+
+  it('lost no lease and met no trouble in all of this', async () => {
+    const { values } = (await metrics.registry.getSingleMetric('outbox_leases_lost_total')?.get()) ?? { values: [] };
+    expect(values.map(({ value }) => value)).toEqual([0]);
+    expect(app.lines('fails')).toEqual([]);
+  });
+});

@@ -1,0 +1,100 @@
+import { metrics } from '../../../src/common/metrics/metrics.js';
+import { OutboxCron } from '../../../src/infra/outbox/outbox.cron.js';
+import { eventually } from '../../support/eventually.js';
+import { FIRST, Later, OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
+
+const HOUR_MS = 3_600_000;
+
+describe('what is due, and what is scheduled', () => {
+  let outbox: OutboxHarness;
+  let app: OutboxProcess;
+  beforeAll(async () => {
+    outbox = await OutboxHarness.start();
+    app = await outbox.process('all', { OUTBOX_POLL_MS: '50' });
+  });
+  afterAll(() => outbox.stop());
+  beforeEach(async () => {
+    await outbox.db.query('truncate infra.outbox_deliveries, infra.outbox_dead_letters');
+    app.handlers.starts.length = 0;
+    app.handlers.ends.length = 0;
+    app.handlers.behave = {};
+  });
+
+  async function backlog() {
+    await app.context.get(OutboxCron).readBacklog();
+    const read = async (name: string) => (await metrics.registry.getSingleMetric(name)?.get())?.values[0]?.value;
+    return {
+      lag: await read('outbox_dispatch_lag_seconds'),
+      depth: await read('worker_queue_depth'),
+      dead: await read('outbox_dead_letters'),
+    };
+  }
+
+  it('counts neither lag nor depth for a delivery that is not due, and does not deliver it', async () => {
+    expect(await backlog()).toEqual({ lag: 0, depth: 0, dead: 0 });
+    await app.publish('scheduled', 1, { contract: Later, due: new Date(Date.now() + HOUR_MS) });
+    await app.publish('now', 2);
+    await eventually(() => app.handlers.ends.length === 1, { label: 'what is due is delivered' });
+    await eventually(async () => (await outbox.count('infra.outbox_deliveries')) === 1, { label: 'and only that' });
+    expect(await backlog()).toEqual({ lag: 0, depth: 0, dead: 0 });
+    expect(app.handlers.starts).toMatchObject([{ n: 2 }]);
+  });
+
+  it('delivers it when it is due', async () => {
+    const due = new Date(Date.now() + 400);
+    const startedAt: number[] = [];
+    app.handlers.behave[FIRST] = () => void startedAt.push(Date.now());
+    await app.publish('soon', 1, { contract: Later, due });
+    await outbox.drained();
+    expect(startedAt[0]).toBeGreaterThanOrEqual(due.getTime());
+  });
+
+  it('measures lag from the oldest due row, those being retried included, and counts the due ones', async () => {
+    const waiting = "now() + interval '1 hour'";
+    await outbox.insertRows(3, { keyPrefix: 'due', available: waiting });
+    await outbox.insertRows(2, { keyPrefix: 'future', available: waiting });
+    await outbox.db.query(`
+      update infra.outbox_deliveries set due_at = case ordering_key
+        when 'due0' then now() - interval '100 seconds' when 'due1' then now() - interval '50 seconds'
+        when 'due2' then now() else now() + interval '1 hour' end`);
+    await outbox.db.query(`
+      insert into infra.outbox_dead_letters (delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key,
+        created_at, attempts, reason, error_code, fingerprint)
+      select 1, gen_random_uuid(), 'x', 'x', gen_random_uuid(), 'x', now() - interval '1 day', 6, 'x', 'x', 'x'`);
+    const { lag, depth, dead } = await backlog();
+    expect(depth).toBe(3);
+    expect(dead).toBe(1);
+    expect(lag).toBeGreaterThanOrEqual(100);
+    expect(lag).toBeLessThan(105);
+  });
+
+  it('keeps nobody waiting behind a scheduled delivery of the same lane', async () => {
+    await app.publish('lane', 1, { contract: Later, due: new Date(Date.now() + HOUR_MS) });
+    await app.publish('lane', 2);
+    await app.publish('lane', 3);
+    await eventually(() => app.handlers.ends.length === 2, { label: 'the lane goes on' });
+    expect(app.handlers.ends.map(({ n }) => n)).toEqual([2, 3]);
+  });
+
+  it('does not run a scheduled delivery beside a later one of its lane that is already running', async () => {
+    const finishers: (() => void)[] = [];
+    app.handlers.behave[FIRST] = () => new Promise<void>((resolve) => void finishers.push(resolve));
+    const other = await outbox.process('other', { OUTBOX_POLL_MS: '50' });
+    await app.publish('late', 1, { contract: Later, due: new Date(Date.now() + HOUR_MS) });
+    await app.publish('late', 2);
+    expect(app.handlers.starts).toMatchObject([{ n: 2 }]);
+    await outbox.db.query(
+      'update infra.outbox_deliveries set due_at = now(), available_at = now() where owner is null',
+    );
+    await other.publish('yardstick', 3);
+    await outbox.insertRows(1, { keyPrefix: 'yardstick' });
+    // Claimed after the row in question, so that row was passed over.
+    await eventually(() => [...app.handlers.starts, ...other.handlers.ends].some(({ key }) => key === 'yardstick0'), {
+      label: 'a claim happens',
+    });
+    expect(await outbox.count('infra.outbox_deliveries where event_name = $1 and owner is null', [Later.name])).toBe(1);
+    app.handlers.behave = {};
+    for (const finish of finishers) finish();
+    await outbox.drained();
+  });
+});
