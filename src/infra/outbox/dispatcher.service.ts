@@ -297,17 +297,18 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     return false;
   }
 
-  /** Repeats `work` while there is a session; never two at a time, and failures are told once. */
+  /** Does `work` now and repeats it while there is a session; never two at a time, and failures are told once. */
   private every(intervalMs: number, what: string, work: (instance: number) => Promise<void>): void {
     let busy = false;
-    const timer = setInterval(async () => {
+    const tick = async () => {
       const instance = this.instance;
       if (busy || instance === undefined) return;
       busy = true;
       await this.trouble.watch(what, () => work(instance));
       busy = false;
-    }, intervalMs);
-    this.timers.push(timer);
+    };
+    this.timers.push(setInterval(tick, intervalMs));
+    void tick();
   }
 }
 

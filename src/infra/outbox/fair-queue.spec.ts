@@ -107,4 +107,17 @@ describe('the fair queue', () => {
     queue.release(suspects[0]);
     expect(takeAll(queue)).toEqual([suspects[1]]);
   });
+
+  it('runs the least suspected first, whoever’s turn it is, but never out of the order of its lane', () => {
+    const worst = delivery('a', '1', { started: 3 });
+    const behind = delivery('a', '1', { started: 1 });
+    const least = delivery('b', '2', { started: 2 });
+    const queue = filled(worst, behind, least);
+    const order: Delivery[] = [];
+    for (let next = queue.take(); next; next = queue.take()) {
+      order.push(next);
+      queue.release(next);
+    }
+    expect(order).toEqual([least, worst, behind]);
+  });
 });

@@ -1,6 +1,9 @@
 import { type Delivery, laneOf } from './delivery.js';
 
-/** Stands for all rows that may have brought a process down twice: they run one at a time, to tell which one does. */
+/**
+ * Stands for all rows that may have brought a process down twice. They run one at a time, to tell which one does, and
+ * the least suspected first: whatever ends processes from outside hits each of them rarely, a killer is hit every time.
+ */
 const SUSPECTS = 'suspects';
 
 /**
@@ -42,16 +45,9 @@ export class FairQueue {
 
   /** The next row of the tenant whose turn it is, from a lane that is free; marks the lane busy. */
   take(): Delivery | undefined {
-    for (const [tenant, rows] of this.tenants) {
-      const index = rows.findIndex((delivery) => !keysOf(delivery).some((key) => this.busy.has(key)));
-      if (index < 0) continue;
-      const [delivery] = rows.splice(index, 1);
-      if (!delivery) continue;
-      // To the back of the line: a Map iterates in insertion order.
-      this.tenants.delete(tenant);
-      if (rows.length > 0) this.tenants.set(tenant, rows);
-      for (const key of keysOf(delivery)) this.busy.add(key);
-      return delivery;
+    for (const rows of this.tenants.values()) {
+      const next = rows.find((delivery) => this.isFree(delivery));
+      if (next) return this.start(next.started > 0 ? this.leastSuspected(next) : next);
     }
     return undefined;
   }
@@ -73,6 +69,33 @@ export class FairQueue {
     }
     for (const delivery of out) this.forget(delivery);
     return out;
+  }
+
+  private isFree(delivery: Delivery): boolean {
+    return !keysOf(delivery).some((key) => this.busy.has(key));
+  }
+
+  private leastSuspected(suspect: Delivery): Delivery {
+    let least = suspect;
+    const passed = new Set<string>();
+    for (const delivery of [...this.tenants.values()].flat()) {
+      const lane = laneOf(delivery);
+      // Only the first of a lane may run.
+      if (passed.has(lane)) continue;
+      passed.add(lane);
+      if (delivery.started > 0 && delivery.started < least.started && this.isFree(delivery)) least = delivery;
+    }
+    return least;
+  }
+
+  private start(delivery: Delivery): Delivery {
+    const { tenantId } = delivery.event;
+    const rest = (this.tenants.get(tenantId) ?? []).filter((other) => other !== delivery);
+    // To the back of the line: a Map iterates in insertion order.
+    this.tenants.delete(tenantId);
+    if (rest.length > 0) this.tenants.set(tenantId, rest);
+    for (const key of keysOf(delivery)) this.busy.add(key);
+    return delivery;
   }
 
   private forget(delivery: Delivery): void {
