@@ -1,8 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import type { z } from 'zod';
 import { Database, type Transaction } from '../../infra/database/database.js';
 import { consumeOnce } from '../../infra/outbox/consume-once.js';
-import type { OutboxEvent } from '../../infra/outbox/event.js';
+import type { EventOf, OutboxEvent } from '../../infra/outbox/event.js';
 import { OnOutboxEvent } from '../../infra/outbox/on-outbox-event.decorator.js';
 import { Tenants } from '../../infra/tenancy/tenants.service.js';
 import {
@@ -17,8 +16,6 @@ import { TEMPLATE } from '../threads/threads.queries.js';
 import { type Contact, Threads } from '../threads/threads.service.js';
 import { renderFirstReply } from './first-reply.policy.js';
 
-type Payload<Contract extends { schema: z.ZodType }> = z.output<Contract['schema']>;
-
 /** Answers a missed call, or a text that opens a conversation: at once, from the tenant's template, once. */
 @Injectable()
 export class FirstReplySubscriber {
@@ -30,7 +27,7 @@ export class FirstReplySubscriber {
   ) {}
 
   @OnOutboxEvent(CallDetected, { name: 'conversation.first_reply', retryBaseMs: 250 })
-  async onMissedCall(event: OutboxEvent<Payload<typeof CallDetected>>): Promise<void> {
+  async onMissedCall(event: EventOf<typeof CallDetected>): Promise<void> {
     if (event.payload.decision === 'reply')
       await this.answerCall(event, new Date(event.payload.missed_at), event.occurredAt);
   }
@@ -39,14 +36,14 @@ export class FirstReplySubscriber {
     name: 'conversation.first_reply',
     dueAt: (payload) => new Date(payload.deferred_until),
   })
-  async onDeferredReply(event: OutboxEvent<Payload<typeof CallReplyDeferred>>): Promise<void> {
+  async onDeferredReply(event: EventOf<typeof CallReplyDeferred>): Promise<void> {
     // The promise of a deferred reply starts when it is due.
     const due = new Date(event.payload.deferred_until);
     await this.answerCall(event, due, due);
   }
 
   @OnOutboxEvent(InboundSmsReceived, { name: 'conversation.first_reply', retryBaseMs: 250 })
-  async onInboundText(event: OutboxEvent<Payload<typeof InboundSmsReceived>>): Promise<void> {
+  async onInboundText(event: EventOf<typeof InboundSmsReceived>): Promise<void> {
     const startedAt = performance.now();
     const { caller, business_number, message_id, received_at, decision } = event.payload;
     const contact: Contact = {
@@ -108,7 +105,7 @@ export class FirstReplySubscriber {
   }
 
   @OnOutboxEvent(CallReplySuppressed, { name: 'conversation.raise_urgency' })
-  async onSuppressedReply(event: OutboxEvent<Payload<typeof CallReplySuppressed>>): Promise<void> {
+  async onSuppressedReply(event: EventOf<typeof CallReplySuppressed>): Promise<void> {
     const { reason, caller, business_number, call_id } = event.payload;
     if (reason !== 'repeat') return;
     await this.database.transaction(async (tx) => {

@@ -32,3 +32,6 @@ export interface OutboxEvent<Payload = unknown> {
   readonly orderingKey: string;
   readonly payload: Payload;
 }
+
+/** The event that a contract describes, as its handlers receive it. */
+export type EventOf<Contract> = Contract extends EventContract<infer Payload> ? OutboxEvent<Payload> : never;

@@ -1,8 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import type { z } from 'zod';
 import type { LabelsOf } from '../../common/metrics/catalogue.js';
 import { metrics } from '../../common/metrics/metrics.js';
-import type { OutboxEvent } from '../../infra/outbox/event.js';
+import type { EventOf } from '../../infra/outbox/event.js';
 import { OnOutboxEvent } from '../../infra/outbox/on-outbox-event.decorator.js';
 import { CallReplySuppressed } from '../../telephony/contracts/calls.event.js';
 
@@ -12,7 +11,7 @@ type Reason = LabelsOf<'telephony_replies_suppressed_total'>['reason'];
 @Injectable()
 export class SuppressionSubscriber {
   @OnOutboxEvent(CallReplySuppressed, { name: 'reporting.count_suppressed' })
-  async onSuppressed(event: OutboxEvent<z.output<(typeof CallReplySuppressed)['schema']>>): Promise<void> {
+  async onSuppressed(event: EventOf<typeof CallReplySuppressed>): Promise<void> {
     metrics.increment('telephony_replies_suppressed_total', { reason: event.payload.reason as Reason });
   }
 }

@@ -1,15 +1,13 @@
 import { Injectable } from '@nestjs/common';
-import type { z } from 'zod';
 import { metrics } from '../../common/metrics/metrics.js';
 import { Database } from '../../infra/database/database.js';
 import { consumeOnce } from '../../infra/outbox/consume-once.js';
-import type { OutboxEvent } from '../../infra/outbox/event.js';
+import type { EventOf } from '../../infra/outbox/event.js';
 import { OnOutboxEvent } from '../../infra/outbox/on-outbox-event.decorator.js';
 import { CallDetected } from '../../telephony/contracts/calls.event.js';
 import { InboundSmsReceived, OutboundSmsFailed, OutboundSmsQueued } from '../../telephony/contracts/messages.event.js';
 import { TRACK_ACCEPTED, TRACK_FAILED, TRACK_TRIGGER } from './first-responses.queries.js';
 
-type Payload<Contract extends { schema: z.ZodType }> = z.output<Contract['schema']>;
 const NAME = 'reporting.first_response';
 
 /** The first-response tracker: from the missed call to the text accepted, per call. */
@@ -18,12 +16,7 @@ export class FirstResponseSubscriber {
   constructor(private readonly database: Database) {}
 
   @OnOutboxEvent(CallDetected, { name: NAME })
-  async onCall({
-    payload,
-    tenantId,
-    correlationId,
-    eventId,
-  }: OutboxEvent<Payload<typeof CallDetected>>): Promise<void> {
+  async onCall({ payload, tenantId, correlationId, eventId }: EventOf<typeof CallDetected>): Promise<void> {
     const excluded = payload.decision === 'reply' ? null : payload.reason;
     await this.database.transaction(async (tx) => {
       if (!(await consumeOnce(tx, NAME, eventId))) return;
@@ -32,12 +25,7 @@ export class FirstResponseSubscriber {
   }
 
   @OnOutboxEvent(InboundSmsReceived, { name: NAME })
-  async onText({
-    payload,
-    tenantId,
-    correlationId,
-    eventId,
-  }: OutboxEvent<Payload<typeof InboundSmsReceived>>): Promise<void> {
+  async onText({ payload, tenantId, correlationId, eventId }: EventOf<typeof InboundSmsReceived>): Promise<void> {
     if (payload.decision === 'none') return;
     await this.database.transaction(async (tx) => {
       if (!(await consumeOnce(tx, NAME, eventId))) return;
@@ -47,11 +35,7 @@ export class FirstResponseSubscriber {
   }
 
   @OnOutboxEvent(OutboundSmsQueued, { name: NAME })
-  async onAccepted({
-    payload,
-    tenantId,
-    correlationId,
-  }: OutboxEvent<Payload<typeof OutboundSmsQueued>>): Promise<void> {
+  async onAccepted({ payload, tenantId, correlationId }: EventOf<typeof OutboundSmsQueued>): Promise<void> {
     if (payload.purpose !== 'first_reply') return;
     const { webhook, outbox_wait, handler, provider } = payload.stages_ms;
     const [row] = await this.database.query<{ latency_ms: number; excluded_reason: string | null }>(TRACK_ACCEPTED, [
@@ -69,7 +53,7 @@ export class FirstResponseSubscriber {
   }
 
   @OnOutboxEvent(OutboundSmsFailed, { name: NAME })
-  async onFailed({ payload }: OutboxEvent<Payload<typeof OutboundSmsFailed>>): Promise<void> {
+  async onFailed({ payload }: EventOf<typeof OutboundSmsFailed>): Promise<void> {
     if (payload.purpose === 'first_reply')
       await this.database.query(TRACK_FAILED, [payload.trigger_id, payload.reason]);
   }
