@@ -103,6 +103,19 @@ export class TestApp {
     return rows[0];
   }
 
+  /** How much was ever written because of a webhook. */
+  async written(): Promise<Record<string, number>> {
+    const row = await this.row<Record<string, number>>(`
+      select (select count(*)::int from telephony.webhook_events) as webhooks,
+        (select count(*)::int from telephony.calls) as calls,
+        (select count(*)::int from telephony.messages) as messages,
+        (select count(*)::int from telephony.parked_callbacks) as callbacks,
+        (select count(*)::int from compliance.consent_ledger) as consents,
+        (select count(*)::int from infra.outbox_events) as events`);
+    if (!row) throw new Error('no counts');
+    return row;
+  }
+
   /** A sample of /metrics, or undefined when there is none. */
   async metric(sample: string): Promise<number | undefined> {
     const { text } = await this.http.get('/metrics').auth('metrics', 'metrics').expect(200);

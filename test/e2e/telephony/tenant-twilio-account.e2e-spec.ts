@@ -22,19 +22,6 @@ beforeAll(async () => {
 });
 afterAll(() => app.stop());
 
-/** How much was ever written because of a webhook. */
-async function written(): Promise<Record<string, number>> {
-  const row = await app.row<Record<string, number>>(`
-    select (select count(*)::int from telephony.webhook_events) as webhooks,
-      (select count(*)::int from telephony.calls) as calls,
-      (select count(*)::int from telephony.messages) as messages,
-      (select count(*)::int from telephony.parked_callbacks) as callbacks,
-      (select count(*)::int from compliance.consent_ledger) as consents,
-      (select count(*)::int from infra.outbox_events) as events`);
-  if (!row) throw new Error('no counts');
-  return row;
-}
-
 describe('a tenant with a Twilio account of its own', () => {
   it('is called and texts through that account', async () => {
     const caller = '+14155550141';
@@ -51,7 +38,7 @@ describe('a tenant with a Twilio account of its own', () => {
 
   it('is not spoken for by the platform, nor another tenant by its token', async () => {
     const caller = '+14155550142';
-    const before = await written();
+    const before = await app.written();
     const foreign = [
       { from: caller, to: OWN_BUSINESS },
       { from: caller, to: BUSINESS, accountSid: OWN.accountSid },
@@ -61,7 +48,7 @@ describe('a tenant with a Twilio account of its own', () => {
       await app.twilio.voiceStatus({ ...options, callSid: newSid('CA'), callStatus: 'no-answer' });
       expect((await app.twilio.inboundSms({ ...options, body: 'STOP' })).status).toBe(200);
     }
-    expect(await written()).toEqual({ ...before, webhooks: (before['webhooks'] ?? 0) + 6 });
+    expect(await app.written()).toEqual({ ...before, webhooks: (before['webhooks'] ?? 0) + 6 });
     expect(app.twilio.ledger.messagesTo(caller)).toEqual([]);
   });
 

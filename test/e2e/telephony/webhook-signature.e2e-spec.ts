@@ -22,19 +22,6 @@ beforeAll(async () => {
 });
 afterAll(() => app.stop());
 
-/** How much was ever written because of a webhook. */
-async function written(): Promise<Record<string, number>> {
-  const row = await app.row<Record<string, number>>(`
-    select (select count(*)::int from telephony.webhook_events) as webhooks,
-      (select count(*)::int from telephony.calls) as calls,
-      (select count(*)::int from telephony.messages) as messages,
-      (select count(*)::int from telephony.parked_callbacks) as callbacks,
-      (select count(*)::int from compliance.consent_ledger) as consents,
-      (select count(*)::int from infra.outbox_events) as events`);
-  if (!row) throw new Error('no counts');
-  return row;
-}
-
 function voiceForm(overrides: Record<string, string> = {}): Record<string, string> {
   return {
     AccountSid: SIMULATED_ACCOUNT.accountSid,
@@ -59,7 +46,7 @@ describe('a webhook that Twilio did not sign', () => {
     const url = `${app.baseUrl}/webhooks/twilio/${path}`;
     const failures = 'webhook_signature_failures_total{provider="twilio"}';
     const durations = `webhook_handler_duration_ms_count{provider="twilio",endpoint="${endpoint}",status="403"}`;
-    const before = { rows: await written(), failures: await app.metric(failures) };
+    const before = { rows: await app.written(), failures: await app.metric(failures) };
 
     for (const forge of [true, 'missing'] as const) {
       const answer = await app.twilio.signedPost(url, voiceForm(specific), { forge });
@@ -68,7 +55,7 @@ describe('a webhook that Twilio did not sign', () => {
       expect(JSON.parse(answer.body)).toMatchObject({ status: 403, code: 'webhook.bad_signature' });
     }
 
-    expect(await written()).toEqual(before.rows);
+    expect(await app.written()).toEqual(before.rows);
     expect(await app.metric(failures)).toBe((before.failures ?? 0) + 2);
     await eventually(async () => expect(await app.metric(durations)).toBe(2), {
       label: 'both refusals are measured',
@@ -81,14 +68,14 @@ describe('a webhook that Twilio did not sign', () => {
     ['the platform, by the token of a subaccount', {}, OWN.authToken],
     ['a subaccount, by the token of the platform', { AccountSid: OWN.accountSid, To: OWN_BUSINESS }, platform],
   ])('is refused when it names %s', async (_whom, overrides, token) => {
-    const before = await written();
+    const before = await app.written();
     const answer = await app.twilio.signedPost(`${app.baseUrl}/webhooks/twilio/voice`, voiceForm(overrides), { token });
     expect(answer.status).toBe(403);
-    expect(await written()).toEqual(before);
+    expect(await app.written()).toEqual(before);
   });
 
   it('is refused when one parameter or the path is another than was signed', async () => {
-    const before = await written();
+    const before = await app.written();
     const url = `${app.baseUrl}/webhooks/twilio/voice`;
     const form = voiceForm();
     const signed = (address: string, parameters: Record<string, string>) => ({
@@ -101,7 +88,7 @@ describe('a webhook that Twilio did not sign', () => {
       signed(`${url}?m=1`, form),
     ];
     for (const options of others) expect((await app.twilio.signedPost(url, form, options)).status).toBe(403);
-    expect(await written()).toEqual(before);
+    expect(await app.written()).toEqual(before);
     expect((await app.twilio.signedPost(url, form, signed(url, form))).status).toBe(200);
   });
 });
@@ -130,7 +117,7 @@ describe('the signed address', () => {
   });
 
   it('is no other one, whatever Host and forwarding headers say', async () => {
-    const before = await written();
+    const before = await app.written();
     const others = ['https://evil.example', proxied.baseUrl, app.baseUrl];
     for (const [index, origin] of others.entries()) {
       if (index === 2) app.twilio.route(app.baseUrl, proxied.baseUrl);
@@ -141,6 +128,6 @@ describe('the signed address', () => {
       }
     }
     app.twilio.route(app.baseUrl, app.baseUrl);
-    expect(await written()).toEqual(before);
+    expect(await app.written()).toEqual(before);
   });
 });
