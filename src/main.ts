@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { createApp } from './app.factory.js';
+import { flushTraces } from './common/tracing/kept-traces.js';
 import { type Config, ConfigError, loadConfig } from './infra/config/config.js';
 import { Lifecycle } from './infra/health/lifecycle.service.js';
 import { Shutdown } from './infra/health/shutdown.js';
@@ -8,6 +9,7 @@ const shutdown = new Shutdown();
 
 async function main(): Promise<void> {
   shutdown.onSignal(0);
+  await shutdown.start(async () => undefined, flushTraces);
   const development = process.env['NODE_ENV'] === 'production' ? undefined : await import('./demo/development.js');
   const surroundings = development
     ? await shutdown.start(

@@ -13,6 +13,7 @@ import { MetricsModule } from './metrics/metrics.module.js';
 import { OutboxModule } from './outbox/outbox.module.js';
 import { Tenant } from './tenancy/tenant.entity.js';
 import { Tenants } from './tenancy/tenants.service.js';
+import { TracePromotion } from './tracing/trace-promotion.service.js';
 
 /** Postgres, outbox, cron, health, metrics, tenancy: everything that knows no business. */
 @Global()
@@ -36,7 +37,15 @@ export class InfraModule {
         OutboxModule,
       ],
       controllers: [HealthController],
-      providers: [{ provide: Config, useValue: config }, Database, DatabaseCron, Lifecycle, ProviderHttp, Tenants],
+      providers: [
+        { provide: Config, useValue: config },
+        Database,
+        DatabaseCron,
+        Lifecycle,
+        ProviderHttp,
+        Tenants,
+        TracePromotion,
+      ],
       exports: [Config, Database, Lifecycle, ProviderHttp, Tenants],
     };
   }

@@ -1,11 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { metrics } from '../../common/metrics/metrics.js';
+import { keepCurrentTrace } from '../../common/tracing/kept-traces.js';
 import { Database } from '../../infra/database/database.js';
 import { consumeOnce } from '../../infra/outbox/consume-once.js';
 import type { EventOf } from '../../infra/outbox/event.js';
 import { OnOutboxEvent } from '../../infra/outbox/on-outbox-event.decorator.js';
 import { CallDetected } from '../../telephony/contracts/calls.event.js';
 import { InboundSmsReceived, OutboundSmsFailed, OutboundSmsQueued } from '../../telephony/contracts/messages.event.js';
+import { FIRST_SMS } from '../slo/objectives.js';
 import { TRACK_ACCEPTED, TRACK_FAILED, TRACK_TRIGGER } from './first-responses.queries.js';
 
 const NAME = 'reporting.first_response';
@@ -49,7 +51,9 @@ export class FirstResponseSubscriber {
       handler,
       provider,
     ]);
-    if (row && !row.excluded_reason) metrics.observe('first_sms_latency_ms', row.latency_ms);
+    if (!row || row.excluded_reason) return;
+    metrics.observe('first_sms_latency_ms', row.latency_ms);
+    if (row.latency_ms > FIRST_SMS.thresholdSeconds * 1000) keepCurrentTrace('slo_breach');
   }
 
   @OnOutboxEvent(OutboundSmsFailed, { name: NAME })
