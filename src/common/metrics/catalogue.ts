@@ -3,46 +3,34 @@
  * Registration, documentation, rules and dashboards come from here. The names of the specification are exact.
  */
 
-/** Label values that are bounded but not enumerable here; the brand keeps free strings out. */
-declare const brand: unique symbol;
-type Branded<B extends string> = string & { readonly [brand]: B };
+import {
+  BURN_WINDOWS,
+  COLLECTORS,
+  EVENT_NAMES,
+  FAILURE_CODES,
+  HTTP_METHODS,
+  type HttpStatusLabel,
+  MESSAGE_STATUSES,
+  OBJECTIVES,
+  type OperationId,
+  PROJECTORS,
+  PROVIDERS,
+  type ProviderStatus,
+  type RouteTemplate,
+  SUPPRESSION_REASONS,
+  type Version,
+  WEBHOOK_ENDPOINTS,
+} from './labels.js';
 
-/** A route template (`/v1/conversations/:id`) or `unmatched`; never a URL. */
-export type RouteTemplate = Branded<'route'>;
-/** The version in package.json. */
-export type Version = Branded<'version'>;
-/** An HTTP status code as text. */
-export type HttpStatusLabel = `${number}`;
-/** What a provider answered: its status code, or why there is none. */
-export type ProviderStatus = HttpStatusLabel | 'timeout' | 'network';
-/** An operation of a provider (`messages.create`), declared by a `@ProviderCall`. */
-export type OperationId = `${string}.${string}`;
+/** A metric and the values of its labels are one vocabulary, with one door. */
+export * from './labels.js';
 
-export const EVENT_NAMES = [
-  'nmc.telephony.CallDetected',
-  'nmc.telephony.CallReplySuppressed',
-  'nmc.telephony.CallReplyDeferred',
-  'nmc.telephony.InboundSmsReceived',
-  'nmc.telephony.OutboundSmsQueued',
-  'nmc.telephony.OutboundSmsFailed',
-  'nmc.telephony.DeliveryUpdated',
-  'nmc.conversation.ConversationStarted',
-  'nmc.compliance.OptOutRecorded',
-  'nmc.compliance.OptInRecorded',
-] as const;
-/** The wire names of our events; an event outside this list does not compile. */
-export type EventName = (typeof EVENT_NAMES)[number];
-
-export const PROVIDERS = ['twilio', 'stripe', 'google', 'jobber', 'ai'] as const;
-export type Provider = (typeof PROVIDERS)[number];
-
-export const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', '_OTHER'] as const;
-export const WEBHOOK_ENDPOINTS = ['voice', 'dial_result', 'voice_status', 'sms_inbound', 'sms_status'] as const;
-export type WebhookEndpoint = (typeof WEBHOOK_ENDPOINTS)[number];
-export const COLLECTORS = ['slo_first_sms', 'outbox', 'db_pool'] as const;
-export type Collector = (typeof COLLECTORS)[number];
-
-const BUCKETS_MS = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
+/** A duration; the promises, 500 ms and 5 s, are buckets of their own. */
+const DURATION = {
+  kind: 'histogram',
+  unit: 'ms',
+  buckets: [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000],
+} as const;
 
 type OpenLabel<T extends string> = { readonly open: true; readonly __type?: T };
 const open = <T extends string>(): OpenLabel<T> => ({ open: true });
@@ -60,18 +48,33 @@ interface MetricSpec {
 
 export const CATALOGUE = {
   http_request_duration_ms: {
-    kind: 'histogram',
-    unit: 'ms',
+    ...DURATION,
     help: 'Time from request received to response sent.',
     labels: { route: open<RouteTemplate>(), method: HTTP_METHODS, status: open<HttpStatusLabel>() },
-    buckets: BUCKETS_MS,
   },
   webhook_handler_duration_ms: {
-    kind: 'histogram',
-    unit: 'ms',
+    ...DURATION,
     help: 'Time a provider webhook took, refusals included.',
     labels: { provider: PROVIDERS, endpoint: WEBHOOK_ENDPOINTS, status: open<HttpStatusLabel>() },
-    buckets: BUCKETS_MS,
+  },
+  scheduling_search_duration_ms: { ...DURATION, help: 'Time to find free slots.' },
+  scheduling_book_duration_ms: { ...DURATION, help: 'Time to turn a hold into an appointment.' },
+  booking_post_duration_ms: { ...DURATION, help: 'Time of the booking API, third parties included.' },
+  booking_post_own_duration_ms: {
+    ...DURATION,
+    help: 'Time of the booking API without the time spent waiting for third parties.',
+  },
+  booking_post_p95_ms: {
+    kind: 'gauge',
+    unit: 'ms',
+    help: 'P95 of booking_post_own_duration_ms in this process; NaN without bookings. Take the maximum over replicas.',
+  },
+  ai_pipeline_duration_ms: { ...DURATION, help: 'Time to understand one text, whoever answered.' },
+  ai_pipeline_fallbacks_total: {
+    kind: 'counter',
+    unit: 'texts',
+    help: 'Texts that the built-in rules understood because the model did not.',
+    labels: { reason: ['timeout', 'unavailable', 'invalid_answer', 'breaker_open'] },
   },
   webhook_dedupe_hits_total: {
     kind: 'counter',
@@ -92,11 +95,9 @@ export const CATALOGUE = {
     labels: { provider: PROVIDERS, endpoint: open<OperationId>(), status: open<ProviderStatus>() },
   },
   integration_http_latency_ms: {
-    kind: 'histogram',
-    unit: 'ms',
+    ...DURATION,
     help: 'Time a provider took to answer, or to fail.',
     labels: { provider: PROVIDERS, endpoint: open<OperationId>() },
-    buckets: BUCKETS_MS,
   },
   outbox_dispatch_lag_seconds: {
     kind: 'gauge',
@@ -128,19 +129,11 @@ export const CATALOGUE = {
     help: 'Handler runs that threw.',
     labels: { event_name: EVENT_NAMES },
   },
-  outbox_dispatch_duration_ms: {
-    kind: 'histogram',
-    unit: 'ms',
-    help: 'Time a handler ran.',
-    labels: { event_name: EVENT_NAMES },
-    buckets: BUCKETS_MS,
-  },
+  outbox_dispatch_duration_ms: { ...DURATION, help: 'Time a handler ran.', labels: { event_name: EVENT_NAMES } },
   outbox_wait_ms: {
-    kind: 'histogram',
-    unit: 'ms',
+    ...DURATION,
     help: 'Time from due to the start of the handler, first attempts only.',
     labels: { event_name: EVENT_NAMES },
-    buckets: BUCKETS_MS,
   },
   outbox_leases_lost_total: {
     kind: 'counter',
@@ -151,6 +144,18 @@ export const CATALOGUE = {
     kind: 'counter',
     unit: 'rows',
     help: 'Deliveries taken over from a process that died.',
+  },
+  reporting_projector_lag_seconds: {
+    kind: 'gauge',
+    unit: 's',
+    help: 'Age of the oldest event that reporting has not taken in; 0 when there is none.',
+    scope: 'shared',
+  },
+  reporting_projection_errors_total: {
+    kind: 'counter',
+    unit: 'events',
+    help: 'Events that a projector failed on, every attempt counted.',
+    labels: { projector: PROJECTORS },
   },
   slo_first_sms_p95_seconds: {
     kind: 'gauge',
@@ -170,11 +175,46 @@ export const CATALOGUE = {
     help: 'Calls in the window still without their text after 5 s.',
     scope: 'shared',
   },
-  first_sms_latency_ms: {
-    kind: 'histogram',
-    unit: 'ms',
-    help: 'Missed call to first text accepted, answered calls only.',
-    buckets: BUCKETS_MS,
+  slo_first_sms_events_total: {
+    kind: 'counter',
+    unit: 'calls',
+    help: 'Eligible calls that kept (good) or broke (bad) the promise of the first text.',
+    labels: { result: ['good', 'bad'] },
+    scope: 'shared',
+  },
+  slo_first_sms_excluded_total: {
+    kind: 'counter',
+    unit: 'calls',
+    help: 'Calls that the promise does not count, by reason.',
+    labels: { reason: [...SUPPRESSION_REASONS, 'tenant_quiet_hours', 'synthetic'] },
+    scope: 'shared',
+  },
+  slo_error_budget_remaining_ratio: {
+    kind: 'gauge',
+    unit: 'ratio',
+    help: 'What is left of the error budget: 1 untouched, 0 spent, below 0 overdrawn.',
+    labels: { slo: OBJECTIVES },
+    scope: 'shared',
+  },
+  slo_burn_rate: {
+    kind: 'gauge',
+    unit: 'ratio',
+    help: 'How fast the error budget burns: at 1 it lasts exactly its period.',
+    labels: { slo: OBJECTIVES, window: BURN_WINDOWS },
+    scope: 'shared',
+  },
+  first_sms_latency_ms: { ...DURATION, help: 'Missed call to first text accepted, answered calls only.' },
+  twilio_messages_total: {
+    kind: 'counter',
+    unit: 'messages',
+    help: 'Outbound texts by the state they reached; a state that the provider skipped is not counted.',
+    labels: { status: MESSAGE_STATUSES },
+  },
+  twilio_message_failures_total: {
+    kind: 'counter',
+    unit: 'messages',
+    help: 'Outbound texts that were refused, failed or not delivered, by error code.',
+    labels: { error_code: FAILURE_CODES },
   },
   twilio_resends_total: {
     kind: 'counter',
@@ -185,20 +225,55 @@ export const CATALOGUE = {
     kind: 'counter',
     unit: 'calls',
     help: 'Missed calls that get no text, by reason.',
-    labels: {
-      reason: [
-        'withheld',
-        'short_code',
-        'alphanumeric',
-        'toll_free',
-        'not_a_phone',
-        'own_number',
-        'platform_number',
-        'opted_out',
-        'not_registered',
-        'repeat',
-      ],
-    },
+    labels: { reason: SUPPRESSION_REASONS },
+  },
+  compliance_opt_outs_total: {
+    kind: 'counter',
+    unit: 'people',
+    help: 'People who must not be texted any more, recorded by this process.',
+  },
+  scheduling_hold_success_total: { kind: 'counter', unit: 'holds', help: 'Slots held.' },
+  scheduling_hold_conflict_total: { kind: 'counter', unit: 'holds', help: 'Holds refused because the slot was taken.' },
+  scheduling_holds_expired_total: {
+    kind: 'counter',
+    unit: 'holds',
+    help: 'Holds that ran out before they were booked.',
+  },
+  scheduling_book_conflict_total: {
+    kind: 'counter',
+    unit: 'bookings',
+    help: 'Bookings refused because the slot was taken.',
+  },
+  calendar_sync_errors_total: { kind: 'counter', unit: 'errors', help: 'Failed exchanges with a connected calendar.' },
+  kpi_calls_detected_total: {
+    kind: 'counter',
+    unit: 'calls',
+    help: 'Missed calls detected, over all time.',
+    scope: 'shared',
+  },
+  kpi_conversations_started_total: {
+    kind: 'counter',
+    unit: 'conversations',
+    help: 'Conversations started, over all time.',
+    scope: 'shared',
+  },
+  kpi_appointments_booked_total: {
+    kind: 'counter',
+    unit: 'appointments',
+    help: 'Appointments booked, over all time.',
+    scope: 'shared',
+  },
+  kpi_attributed_revenue_cents_total: {
+    kind: 'counter',
+    unit: 'cents',
+    help: 'Revenue attributed to recovered calls, gross, over all time.',
+    scope: 'shared',
+  },
+  kpi_refunded_revenue_cents_total: {
+    kind: 'counter',
+    unit: 'cents',
+    help: 'Attributed revenue that was given back, over all time.',
+    scope: 'shared',
   },
   db_connections_in_use: {
     kind: 'gauge',
@@ -207,6 +282,22 @@ export const CATALOGUE = {
   },
   db_connections_max: { kind: 'gauge', unit: 'connections', help: 'Pool size of this process.' },
   db_connections_waiting: { kind: 'gauge', unit: 'requests', help: 'Requests waiting for a pooled connection.' },
+  db_server_connections_max: {
+    kind: 'gauge',
+    unit: 'connections',
+    help: 'Connections that the Postgres server allows, for all its clients together.',
+    scope: 'shared',
+  },
+  cpu_utilization_percent: {
+    kind: 'gauge',
+    unit: '%',
+    help: 'Processor time of this process, of the limit of its cgroup, else of the host.',
+  },
+  memory_utilization_percent: {
+    kind: 'gauge',
+    unit: '%',
+    help: 'Resident memory of this process, of the limit of its cgroup, else of the host.',
+  },
   log_redactions_total: {
     kind: 'counter',
     unit: 'matches',
@@ -217,6 +308,17 @@ export const CATALOGUE = {
     kind: 'counter',
     unit: 'lines',
     help: 'Log lines withheld because the redactor failed.',
+  },
+  trace_promotions_total: {
+    kind: 'counter',
+    unit: 'traces',
+    help: 'Traces outside the sample that were exported all the same, by reason.',
+    labels: { reason: ['error', 'slo_breach', 'elsewhere'] },
+  },
+  trace_buffer_evictions_total: {
+    kind: 'counter',
+    unit: 'spans',
+    help: 'Spans dropped from the buffer before their trace was decided.',
   },
   nmc_collector_up: {
     kind: 'gauge',
@@ -230,6 +332,7 @@ export const CATALOGUE = {
     help: 'When the collector last succeeded.',
     labels: { collector: COLLECTORS },
   },
+  nmc_scrape_duration_ms: { kind: 'gauge', unit: 'ms', help: 'Time to render the previous scrape.' },
   nmc_build_info: {
     kind: 'gauge',
     unit: 'info',

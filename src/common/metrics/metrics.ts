@@ -18,6 +18,7 @@ type Args<N extends MetricName> = keyof LabelsOf<N> extends never ? [] : [labels
  */
 class Metrics {
   readonly registry = register;
+  private readonly totals = new Map<string, number>();
   private readonly instruments = new Map<MetricName, Counter | Gauge | Histogram>();
 
   constructor() {
@@ -26,6 +27,17 @@ class Metrics {
 
   increment<N extends CounterName>(name: N, ...[labels]: Args<N>): void {
     (this.instruments.get(name) as Counter).inc((labels ?? {}) as Labels);
+  }
+
+  /**
+   * Brings a counter that the database keeps up to its total. It never goes down: a total that is behind (a replica, a
+   * restored backup) leaves it where it is.
+   */
+  advance<N extends CounterName>(name: N, total: number, ...[labels]: Args<N>): void {
+    const key = `${name}|${JSON.stringify(labels ?? {})}`;
+    const reached = this.totals.get(key) ?? 0;
+    (this.instruments.get(name) as Counter).inc((labels ?? {}) as Labels, Math.max(0, total - reached));
+    this.totals.set(key, Math.max(reached, total));
   }
 
   add<N extends CounterName>(name: N, amount: number, ...[labels]: Args<N>): void {
@@ -50,7 +62,7 @@ class Metrics {
       this.set('nmc_collector_up', 1, { collector });
       this.set('nmc_collector_last_success_timestamp_seconds', Date.now() / 1000, { collector });
     } catch {
-      for (const name of gauges) (this.instruments.get(name) as Gauge).remove();
+      for (const name of gauges) withoutSamples(this.instruments.get(name) as Gauge, METRICS[name].labels);
       this.set('nmc_collector_up', 0, { collector });
     }
   }
@@ -66,7 +78,11 @@ class Metrics {
           ? new Gauge(options)
           : new Histogram({ ...options, buckets: [...(spec.buckets ?? [])] });
     this.instruments.set(name, instrument);
-    if (!(instrument instanceof Gauge)) this.initialise(instrument, labels);
+    // A counter of the database's that began at zero here would look like a burst when its total is read.
+    const isTotal = spec.kind === 'counter' && spec.scope === 'shared';
+    if (instrument instanceof Histogram || !(isTotal || instrument instanceof Gauge))
+      this.initialise(instrument, labels);
+    else withoutSamples(instrument, spec.labels);
   }
 
   private initialise(instrument: Counter | Histogram, labels: Readonly<Record<string, unknown>>): void {
@@ -80,6 +96,12 @@ class Metrics {
       else instrument.inc(combination, 0);
     }
   }
+}
+
+/** Nothing is known yet, or any more; the library's zero would be a claim. */
+function withoutSamples(instrument: Counter | Gauge, labels: object | undefined): void {
+  if (labels) instrument.reset();
+  else instrument.remove();
 }
 
 /** One registry a process: metrics outlive any one application context. */

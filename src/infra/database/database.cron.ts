@@ -5,7 +5,7 @@ import type { DataSource } from 'typeorm';
 import { metrics } from '../../common/metrics/metrics.js';
 import { CronTask } from '../cron/cron-task.decorator.js';
 
-/** Reads the saturation of this process's pool. */
+/** Reads the saturation of this process's pool, and what the server allows all pools together. */
 @Injectable()
 export class DatabaseCron {
   constructor(@InjectDataSource() private readonly dataSource: DataSource) {}
@@ -18,6 +18,17 @@ export class DatabaseCron {
       metrics.set('db_connections_in_use', pool.totalCount - pool.idleCount);
       metrics.set('db_connections_waiting', pool.waitingCount);
       metrics.set('db_connections_max', pool.options.max);
+    });
+  }
+
+  @CronTask({ name: 'infra.db_server', every: '*/30 * * * * *' })
+  async readServer(): Promise<void> {
+    await metrics.collect('db_server', ['db_server_connections_max'], async () => {
+      const [row] = await this.dataSource.query<{ max: number }[]>(
+        `select current_setting('max_connections')::int as max`,
+      );
+      if (!row) throw new Error('the server does not say how many connections it allows');
+      metrics.set('db_server_connections_max', row.max);
     });
   }
 }

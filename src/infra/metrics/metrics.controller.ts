@@ -24,6 +24,13 @@ export class MetricsController extends PrometheusController {
     @Query('scope') scope?: string,
   ): Promise<string> {
     reply.header('content-type', metrics.registry.contentType);
+    const startedAt = performance.now();
+    const text = await this.render(scope);
+    metrics.set('nmc_scrape_duration_ms', performance.now() - startedAt);
+    return text;
+  }
+
+  private async render(scope: string | undefined): Promise<string> {
     if (scope !== 'process' && scope !== 'shared') return metrics.registry.metrics();
     const names = metrics.registry
       .getMetricsAsArray()

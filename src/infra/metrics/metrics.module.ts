@@ -5,8 +5,12 @@ import type { Version } from '../../common/metrics/catalogue.js';
 import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { MetricsController } from './metrics.controller.js';
+import { ProcessUsageCron } from './process-usage.cron.js';
 
-@Module({ imports: [PrometheusModule.register({ controller: MetricsController, path: '/metrics' })] })
+@Module({
+  imports: [PrometheusModule.register({ controller: MetricsController, path: '/metrics' })],
+  providers: [ProcessUsageCron],
+})
 export class MetricsModule {
   constructor(config: Config) {
     const manifest = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');

@@ -6,7 +6,9 @@
 /**
  * A lane (subscriber and ordering key) is worked off one row at a time, oldest first. A row scheduled for later keeps
  * nobody waiting; once due it takes its place again, and then must not overtake a row that is already being run.
- * Correlated on purpose: a join here would be planned as a scan of the whole table. Index: outbox_deliveries_lane.
+ * Correlated on purpose: a join here would be planned as a scan of the whole table. Spelled so that no
+ * index but the lane's fits: by the others the planner would read everything that is leased, once a candidate.
+ * Index: outbox_deliveries_lane.
  */
 const HEAD_OF_LANE = `case when c.delivery_id = (
         select head.delivery_id from infra.outbox_deliveries head
@@ -15,7 +17,8 @@ const HEAD_OF_LANE = `case when c.delivery_id = (
       then not exists (
         select 1 from infra.outbox_deliveries running
         where running.subscriber = c.subscriber and running.ordering_key = c.ordering_key
-          and running.delivery_id > c.delivery_id and running.owner is not null and running.available_at > now()
+          and running.delivery_id > c.delivery_id
+          and coalesce(running.owner, 0) > 0 and running.available_at + interval '0' > now()
         offset 0)
       else false end`;
 

@@ -8,7 +8,7 @@ import { connectionSettings } from '../database/data-source.js';
 import { type ClaimedRow, deliveryOf } from './claimed-row.js';
 import { ADOPT, CLAIM, FORGET_INSTANCES, MARK_STARTED, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
-import { DeliveryRunner } from './delivery-runner.js';
+import { DeliveryRunner, type RunResult } from './delivery-runner.js';
 import { FairQueue } from './fair-queue.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { NOTIFY, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
@@ -62,6 +62,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private stopping: Promise<void> | undefined;
   private fetching = false;
   private fetchAgain = false;
+  /** Handlers under way; `running` has those as well whose result is being written. */
+  private handling = 0;
   /** The last claim had no room, or passed over these tenants: claimed for again as soon as there is some. */
   private starved = false;
   private crowding: readonly string[] = [];
@@ -226,8 +228,10 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       do {
         this.fetchAgain = false;
         const instance = this.instance;
-        const room = Math.min(this.config.env.OUTBOX_BATCH_SIZE, CAPACITY - this.queue.size);
-        this.starved = room <= 0;
+        const batch = Math.min(this.config.env.OUTBOX_BATCH_SIZE, CAPACITY);
+        const room = Math.min(batch, CAPACITY - this.queue.size);
+        // A claim costs about the same for one row as for many: rather wait for room than trickle.
+        this.starved = room < batch / 2;
         if (instance === undefined || this.stopping || this.starved) return;
         this.crowding = this.queue.crowding(this.tenantShare);
         const { rows } = await this.pool.query<ClaimedRow>({
@@ -251,16 +255,18 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   }
 
   private deal(): void {
-    while (this.instance !== undefined && !this.stopping && this.running.size < this.config.env.OUTBOX_CONCURRENCY) {
+    while (this.instance !== undefined && !this.stopping && this.handling < this.config.env.OUTBOX_CONCURRENCY) {
       const delivery = this.queue.take();
       if (!delivery) return;
+      this.handling++;
       const run = detached(() => this.run(delivery)).finally(() => {
         this.running.delete(run);
         this.queue.release(delivery);
         this.deal();
         const { tenantId } = delivery.event;
-        const roomAgain = this.crowding.includes(tenantId) && this.queue.heldOf(tenantId) < this.tenantShare;
-        if (this.starved || roomAgain) this.look();
+        const tenantFits = this.crowding.includes(tenantId) && this.queue.heldOf(tenantId) < this.tenantShare / 2;
+        const roomAgain = this.starved && CAPACITY - this.queue.size >= this.config.env.OUTBOX_BATCH_SIZE / 2;
+        if (roomAgain || tenantFits) this.look();
       });
       this.running.add(run);
     }
@@ -268,10 +274,21 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
 
   private async run(delivery: Delivery): Promise<void> {
     try {
-      if (delivery.rescued > 0 && !(await this.markStarted(delivery))) return;
-      await this.results.write(delivery, await this.runner.run(delivery));
+      const result = await this.handle(delivery);
+      if (result) await this.results.write(delivery, result);
     } catch (error) {
       this.logger.error({ err: error, outbox_id: delivery.deliveryId }, 'outbox result could not be written');
+    }
+  }
+
+  /** Its slot is free again when the handler is done; the lane only when the result is written. */
+  private async handle(delivery: Delivery): Promise<RunResult | undefined> {
+    try {
+      if (delivery.rescued > 0 && !(await this.markStarted(delivery))) return undefined;
+      return await this.runner.run(delivery);
+    } finally {
+      this.handling--;
+      queueMicrotask(() => this.deal());
     }
   }
 

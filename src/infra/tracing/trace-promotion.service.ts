@@ -1,6 +1,7 @@
 import { Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
+import { metrics } from '../../common/metrics/metrics.js';
 import { traceKeeper } from '../../common/tracing/kept-traces.js';
 import { withoutTrace } from '../../common/tracing/spans.js';
 import { Config } from '../config/config.js';
@@ -31,7 +32,11 @@ export class TracePromotion implements OnApplicationBootstrap, OnApplicationShut
 
   async onApplicationBootstrap(): Promise<void> {
     if (!this.keeper) return;
-    this.keeper.listen({ kept: (traceId) => this.tell(traceId) });
+    this.keeper.listen({
+      kept: (traceId) => this.tell(traceId),
+      promoted: (reason) => metrics.increment('trace_promotions_total', { reason }),
+      evicted: (count) => metrics.add('trace_buffer_evictions_total', count),
+    });
     await withoutTrace(() => this.connect());
   }
 

@@ -7,6 +7,7 @@ import type { EventOf } from '../../infra/outbox/event.js';
 import { OnOutboxEvent } from '../../infra/outbox/on-outbox-event.decorator.js';
 import { CallDetected } from '../../telephony/contracts/calls.event.js';
 import { InboundSmsReceived, OutboundSmsFailed, OutboundSmsQueued } from '../../telephony/contracts/messages.event.js';
+import { Ledger } from '../ledger/ledger.service.js';
 import { FIRST_SMS } from '../slo/objectives.js';
 import { TRACK_ACCEPTED, TRACK_FAILED, TRACK_TRIGGER } from './first-responses.queries.js';
 
@@ -15,7 +16,10 @@ const NAME = 'reporting.first_response';
 /** The first-response tracker: from the missed call to the text accepted, per call. */
 @Injectable()
 export class FirstResponseSubscriber {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly ledger: Ledger,
+  ) {}
 
   @OnOutboxEvent(CallDetected, { name: NAME })
   async onCall({ payload, tenantId, correlationId, eventId }: EventOf<typeof CallDetected>): Promise<void> {
@@ -23,6 +27,7 @@ export class FirstResponseSubscriber {
     await this.database.transaction(async (tx) => {
       if (!(await consumeOnce(tx, NAME, eventId))) return;
       await tx.query(TRACK_TRIGGER, [payload.call_id, tenantId, correlationId, 'call', payload.missed_at, excluded]);
+      if (excluded) await this.ledger.add(tx, 'slo_first_sms_excluded_total', 1, excluded);
     });
   }
 
@@ -33,6 +38,7 @@ export class FirstResponseSubscriber {
       if (!(await consumeOnce(tx, NAME, eventId))) return;
       const { message_id, received_at, reason } = payload;
       await tx.query(TRACK_TRIGGER, [message_id, tenantId, correlationId, 'text', received_at, reason]);
+      if (reason) await this.ledger.add(tx, 'slo_first_sms_excluded_total', 1, reason);
     });
   }
 
@@ -58,7 +64,10 @@ export class FirstResponseSubscriber {
 
   @OnOutboxEvent(OutboundSmsFailed, { name: NAME })
   async onFailed({ payload }: EventOf<typeof OutboundSmsFailed>): Promise<void> {
-    if (payload.purpose === 'first_reply')
-      await this.database.query(TRACK_FAILED, [payload.trigger_id, payload.reason]);
+    if (payload.purpose !== 'first_reply') return;
+    await this.database.transaction(async (tx) => {
+      const excluded = await tx.query(TRACK_FAILED, [payload.trigger_id, payload.reason]);
+      if (excluded.length > 0) await this.ledger.add(tx, 'slo_first_sms_excluded_total', 1, payload.reason);
+    });
   }
 }

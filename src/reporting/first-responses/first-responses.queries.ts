@@ -19,11 +19,20 @@ export const TRACK_ACCEPTED = `
       provider_ms = excluded.provider_ms
   returning extract(epoch from first_sms_at - detected_at)::float8 * 1000 as latency_ms, excluded_reason`;
 
-/** A text that will not come: a person who opted out meanwhile leaves the objective, everything else stays in it. */
+/**
+ * A text that will not come: a person who opted out meanwhile leaves the objective, unless it has judged already;
+ * everything else stays in it. Answers a row where a call was taken out just now.
+ */
 export const TRACK_FAILED = `
-  update reporting.first_responses
-  set failed_reason = $2, excluded_reason = case when $2 = 'opted_out' then $2 else excluded_reason end
-  where trigger_id = $1 and first_sms_at is null`;
+  with failed as (
+    update reporting.first_responses r
+    set failed_reason = $2,
+      excluded_reason = case when $2 = 'opted_out' and 'first_sms' = any (r.unjudged) then $2 else r.excluded_reason end
+    from reporting.first_responses before
+    where r.trigger_id = $1 and r.first_sms_at is null and before.trigger_id = r.trigger_id
+    returning before.excluded_reason as was, r.excluded_reason as now
+  )
+  select now from failed where was is null and now is not null`;
 
 /** Index: first_responses_correlation. */
 export const FIRST_RESPONSE = `

@@ -2,6 +2,7 @@
  * The first-SMS objective over the last $1 minutes, censored: an open call counts at its present age.
  * What the tracker has not been told yet is read from its own undelivered and dead deliveries, so that a stuck outbox
  * cannot hide waiting callers. Open calls younger than $2 seconds are undecided and wait.
+ * `now()` bounds the window, because no index serves a comparison with the volatile `clock_timestamp()`.
  * Indexes: first_responses_window, outbox_deliveries_lane.
  */
 export const FIRST_SMS_WINDOW = `
@@ -14,7 +15,7 @@ export const FIRST_SMS_WINDOW = `
     ) pending join infra.outbox_events e using (event_id)
   ), opened as (
     select trigger_id, detected_at, first_sms_at from reporting.first_responses
-    where detected_at > clock_timestamp() - $1::int * interval '1 minute' and excluded_reason is null
+    where detected_at > now() - $1::int * interval '1 minute' and excluded_reason is null
     union all
     select trigger_id, detected_at, null from (
       select coalesce(payload ->> 'call_id', payload ->> 'message_id')::uuid as trigger_id,
@@ -23,7 +24,7 @@ export const FIRST_SMS_WINDOW = `
       where event_name in ('nmc.telephony.CallDetected', 'nmc.telephony.InboundSmsReceived')
         and payload ->> 'decision' = 'reply'
     ) unseen
-    where detected_at > clock_timestamp() - $1::int * interval '1 minute'
+    where detected_at > now() - $1::int * interval '1 minute'
       and not exists (select 1 from reporting.first_responses told where told.trigger_id = unseen.trigger_id)
   ), closed as (
     select (payload ->> 'trigger_id')::uuid as trigger_id, (payload ->> 'accepted_at')::timestamptz as accepted_at

@@ -1,9 +1,31 @@
-/** The promises, as data. */
-export const FIRST_SMS = {
-  slo: 'first_sms',
+import type { OBJECTIVES } from '../../common/metrics/labels.js';
+
+export interface FirstSmsObjective {
+  slo: Extract<(typeof OBJECTIVES)[number], `first_sms${string}`>;
   /** Share of eligible calls that must be answered in time. */
-  target: 0.95,
-  thresholdSeconds: 5,
-  /** Rolling window of `slo_first_sms_p95_seconds`. */
-  windowMinutes: 15,
-} as const;
+  target: number;
+  thresholdSeconds: number;
+}
+
+/** SLO-1: P95 of missed call to first text at most 5 s. */
+export const FIRST_SMS = { slo: 'first_sms', target: 0.95, thresholdSeconds: 5 } as const satisfies FirstSmsObjective;
+
+/**
+ * SLO-1b: nobody waits longer than a minute. SLO-1 alone has so large a budget that a total outage needs 43 minutes to
+ * trip a burn alert.
+ */
+const FIRST_SMS_60S = {
+  slo: 'first_sms_60s',
+  target: 0.995,
+  thresholdSeconds: 60,
+} as const satisfies FirstSmsObjective;
+
+/** The promises, as data. */
+export const FIRST_SMS_OBJECTIVES: readonly FirstSmsObjective[] = [FIRST_SMS, FIRST_SMS_60S];
+
+/** Rolling window of `slo_first_sms_p95_seconds`, in minutes. */
+export const P95_WINDOW_MINUTES = 15;
+/** The period that a budget is for, in minutes. */
+export const BUDGET_PERIOD_MINUTES = 30 * 24 * 60;
+/** Windows of burn rates, in minutes. */
+export const BURN_WINDOWS_MINUTES = { '5m': 5, '30m': 30, '1h': 60, '6h': 360, '3d': 4_320 } as const;

@@ -2,19 +2,34 @@ import { Injectable } from '@nestjs/common';
 import { metrics } from '../../common/metrics/metrics.js';
 import { CronTask } from '../../infra/cron/cron-task.decorator.js';
 import { Database } from '../../infra/database/database.js';
+import { Ledger } from '../ledger/ledger.service.js';
+import { budgetRemaining, burnRate, type Verdicts } from './budget.policy.js';
+import { COUNT_WINDOWS, JUDGE } from './budget.queries.js';
 import { FIRST_SMS_WINDOW } from './first-sms.queries.js';
-import { FIRST_SMS } from './objectives.js';
+import {
+  BUDGET_PERIOD_MINUTES,
+  BURN_WINDOWS_MINUTES,
+  FIRST_SMS,
+  FIRST_SMS_OBJECTIVES,
+  type FirstSmsObjective,
+  P95_WINDOW_MINUTES,
+} from './objectives.js';
 
-export interface FirstSmsWindow {
+interface FirstSmsWindow {
   p95_seconds: number | null;
   window_calls: number;
   open_breached: number;
 }
 
+type BurnWindow = keyof typeof BURN_WINDOWS_MINUTES;
+
 /** Computes the objectives from the database, in every replica alike. */
 @Injectable()
 export class SloCron {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly ledger: Ledger,
+  ) {}
 
   @CronTask({ name: 'reporting.slo_first_sms', every: '*/5 * * * * *' })
   async computeFirstSms(): Promise<void> {
@@ -24,19 +39,42 @@ export class SloCron {
       'slo_first_sms_open_breached_calls',
     ] as const;
     await metrics.collect('slo_first_sms', gauges, async () => {
-      const window = await this.firstSms();
+      const parameters = [P95_WINDOW_MINUTES, FIRST_SMS.thresholdSeconds];
+      const [window] = await this.database.query<FirstSmsWindow>(FIRST_SMS_WINDOW, parameters);
+      if (!window) throw new Error('the objective query answered nothing');
       metrics.set('slo_first_sms_p95_seconds', window.p95_seconds ?? Number.NaN);
       metrics.set('slo_first_sms_window_calls', window.window_calls);
       metrics.set('slo_first_sms_open_breached_calls', window.open_breached);
     });
   }
 
-  async firstSms(): Promise<FirstSmsWindow> {
-    const [row] = await this.database.query<FirstSmsWindow>(FIRST_SMS_WINDOW, [
-      FIRST_SMS.windowMinutes,
-      FIRST_SMS.thresholdSeconds,
-    ]);
-    if (!row) throw new Error('the objective query answered nothing');
-    return row;
+  @CronTask({ name: 'reporting.slo_budget', every: '*/10 * * * * *' })
+  async computeBudgets(): Promise<void> {
+    await metrics.collect('slo_budget', ['slo_error_budget_remaining_ratio', 'slo_burn_rate'], async () => {
+      for (const objective of FIRST_SMS_OBJECTIVES) {
+        await this.judge(objective);
+        await this.publishBudget(objective);
+      }
+    });
+  }
+
+  private async judge({ slo, thresholdSeconds }: FirstSmsObjective): Promise<void> {
+    await this.database.transaction(async (tx) => {
+      const [verdicts] = await tx.query<Verdicts>(JUDGE, [slo, thresholdSeconds]);
+      if (slo !== FIRST_SMS.slo || !verdicts) return;
+      for (const result of ['good', 'bad'] as const) {
+        if (verdicts[result] > 0) await this.ledger.add(tx, 'slo_first_sms_events_total', verdicts[result], result);
+      }
+    });
+  }
+
+  private async publishBudget({ slo, target }: FirstSmsObjective): Promise<void> {
+    const minutes = [BUDGET_PERIOD_MINUTES, ...Object.values(BURN_WINDOWS_MINUTES)];
+    const rows = await this.database.query<Verdicts & { minutes: number }>(COUNT_WINDOWS, [slo, minutes]);
+    const over = (window: number): Verdicts => rows.find((row) => row.minutes === window) ?? { good: 0, bad: 0 };
+    metrics.set('slo_error_budget_remaining_ratio', budgetRemaining(over(BUDGET_PERIOD_MINUTES), target), { slo });
+    for (const window of Object.keys(BURN_WINDOWS_MINUTES) as BurnWindow[]) {
+      metrics.set('slo_burn_rate', burnRate(over(BURN_WINDOWS_MINUTES[window]), target), { slo, window });
+    }
   }
 }

@@ -33,9 +33,13 @@ describe('instrumentation', () => {
     const crons = methodsOf(/Cron$/).filter(({ method }) => Reflect.getMetadata('SCHEDULE_CRON_OPTIONS', method));
     expect([...jobs.keys()].sort()).toEqual([
       'infra.db_pool',
+      'infra.db_server',
       'infra.outbox_backlog',
       'infra.outbox_partitions',
       'infra.outbox_safety_net',
+      'infra.process_usage',
+      'reporting.ledger',
+      'reporting.slo_budget',
       'reporting.slo_first_sms',
     ]);
     expect(crons).toHaveLength(jobs.size);

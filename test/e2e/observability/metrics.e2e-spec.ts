@@ -1,5 +1,6 @@
 import { METRICS } from '../../../src/common/metrics/catalogue.js';
 import { DatabaseCron } from '../../../src/infra/database/database.cron.js';
+import { ProcessUsageCron } from '../../../src/infra/metrics/process-usage.cron.js';
 import { OutboxCron } from '../../../src/infra/outbox/outbox.cron.js';
 import { SloCron } from '../../../src/reporting/slo/slo.cron.js';
 import { eventually } from '../../support/eventually.js';
@@ -23,6 +24,8 @@ describe('the scrape', () => {
     await app.app.get(SloCron, { strict: false }).computeFirstSms();
     await app.app.get(OutboxCron, { strict: false }).readBacklog();
     await app.app.get(DatabaseCron, { strict: false }).readPool();
+    await app.app.get(DatabaseCron, { strict: false }).readServer();
+    await app.app.get(ProcessUsageCron, { strict: false }).readUsage();
   }
 
   async function scrape(query = ''): Promise<string> {
@@ -50,13 +53,36 @@ describe('the scrape', () => {
     ).toBe(1);
     await eventually(
       async () => {
+        // Once for each subscriber: the tracker and the funnel.
         expect(await app.metric('outbox_dispatch_attempts_total{event_name="nmc.telephony.OutboundSmsQueued"}')).toBe(
-          1,
+          2,
         );
         expect(await app.metric('first_sms_latency_ms_count')).toBe(1);
       },
       { label: 'the tracker has counted' },
     );
+  });
+
+  it('shows counters of what has not happened yet at zero, and no gauge without a source', async () => {
+    for (const name of [
+      'scheduling_hold_success_total',
+      'calendar_sync_errors_total',
+      'scheduling_book_conflict_total',
+    ])
+      expect(await app.metric(name)).toBe(0);
+    expect(await app.metric('scheduling_search_duration_ms_count')).toBe(0);
+    expect(await app.metric('booking_post_p95_ms')).toBeUndefined();
+    expect(await app.metric('reporting_projector_lag_seconds')).toBeUndefined();
+  });
+
+  it('tells how full the machine and the database server are, and how long a scrape takes', async () => {
+    const { rows } = await app.db.query<{ max: number }>(`select current_setting('max_connections')::int as max`);
+    expect(await app.metric('db_server_connections_max')).toBe(rows[0]?.max);
+    expect(await app.metric('memory_utilization_percent')).toBeGreaterThan(0);
+    expect(await app.metric('memory_utilization_percent')).toBeLessThan(100);
+    expect(await app.metric('cpu_utilization_percent')).toBeGreaterThan(0);
+    expect(await app.metric('nmc_scrape_duration_ms')).toBeGreaterThan(0);
+    expect(await app.metric('nmc_scrape_duration_ms')).toBeLessThan(1_000);
   });
 
   it('tells the objective, its sample and that its collectors are alive', async () => {

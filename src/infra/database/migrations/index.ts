@@ -3,6 +3,7 @@ import { ComplianceConsent20261123100100 } from './20261123100100-compliance-con
 import { TelephonyWire20261123100200 } from './20261123100200-telephony-wire.js';
 import { ConversationThreads20261123100300 } from './20261123100300-conversation-threads.js';
 import { ReportingFirstResponses20261123100400 } from './20261123100400-reporting-first-responses.js';
+import { ReportingLedger20261123100500 } from './20261123100500-reporting-ledger.js';
 
 /** In order; listed, because a glob cannot be checked by the compiler and loses the names. */
 export const MIGRATIONS = [
@@ -11,4 +12,5 @@ export const MIGRATIONS = [
   TelephonyWire20261123100200,
   ConversationThreads20261123100300,
   ReportingFirstResponses20261123100400,
+  ReportingLedger20261123100500,
 ];

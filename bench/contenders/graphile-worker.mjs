@@ -1,0 +1,35 @@
+import { Logger, makeWorkerUtils, run } from 'graphile-worker';
+
+const TASK = 'noop';
+const silent = new Logger(() => () => {});
+
+/** @type {import('./contender.mjs').Contender} */
+export const contender = {
+  async install(url) {
+    const utils = await makeWorkerUtils({ connectionString: url, logger: silent });
+    await utils.migrate();
+    await utils.release();
+  },
+
+  async seed(client, count) {
+    await client.query(
+      `select count(*) from graphile_worker.add_jobs(array(
+         select row($2, jsonb_build_object('n', n), null, null, null, null, null, null)::graphile_worker.job_spec
+         from generate_series(0, $1::int - 1) n))`,
+      [count, TASK],
+    );
+  },
+
+  pending: 'select exists (select 1 from graphile_worker._private_jobs) as pending',
+
+  async start(url, settings, onStart) {
+    const runner = await run({
+      connectionString: url,
+      noHandleSignals: true,
+      taskList: { [TASK]: async (/** @type {any} */ payload) => onStart(payload.n) },
+      preset: { worker: { connectionString: url, logger: silent, ...settings } },
+      logger: silent,
+    });
+    return { enqueue: (n) => runner.addJob(TASK, { n }), stop: () => runner.stop() };
+  },
+};

@@ -1,0 +1,88 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { loadContender } from '../contenders/contender.mjs';
+import { until, within } from '../lib/wait.mjs';
+
+const WARM_UP = 100;
+const ARRIVAL_DEADLINE_MS = 10_000;
+
+export const LINE_UP = [
+  {
+    name: 'floor: one statement that commits one row',
+    against: true,
+    contender: 'raw',
+    settings: { transaction: 'one statement' },
+  },
+  {
+    name: 'floor: begin, lock, insert, commit',
+    contender: 'raw',
+    settings: { transaction: 'four trips' },
+  },
+  {
+    name: 'ours as shipped: defaults, a log line each, tracing on',
+    contender: 'ours',
+    settings: {},
+    instrumented: true,
+  },
+  {
+    name: 'ours, defaults, as quiet as the others',
+    contender: 'ours',
+    settings: { env: { LOG_LEVEL: 'warn' } },
+  },
+  {
+    name: 'graphile-worker, 10 jobs',
+    contender: 'graphile-worker',
+    settings: { concurrentJobs: 10 },
+  },
+  {
+    name: 'graphile-worker, 10 jobs, local queue 11, batching 0',
+    contender: 'graphile-worker',
+    settings: { concurrentJobs: 10, localQueue: { size: 11 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 },
+  },
+  {
+    name: 'pg-boss, notify, 2 workers, batch 100',
+    contender: 'pg-boss',
+    settings: { notify: true, localConcurrency: 2, batchSize: 100, pollingIntervalSeconds: 0.5 },
+  },
+];
+
+/**
+ * Milliseconds from just before the enqueue is sent to the start of its handler, in one process: first one job at a
+ * time, then `ratePerSecond` for `seconds`, whether or not earlier ones have been answered.
+ */
+export async function measure({ contender: name, url, settings, idleJobs, ratePerSecond, seconds }) {
+  const contender = await loadContender(name);
+  await contender.install(url, settings);
+  const sentAt = [];
+  const waits = [];
+  const arrivals = new Map();
+  const running = await contender.start(url, settings, async (n) => {
+    if (waits[n] !== undefined) throw new Error(`job ${n} was run twice, with nothing failing`);
+    waits[n] = performance.now() - sentAt[n];
+    arrivals.get(n)?.();
+  });
+  const send = (n) => {
+    sentAt[n] = performance.now();
+    return running.enqueue(n);
+  };
+
+  const idleEnd = WARM_UP + idleJobs;
+  for (let n = 0; n < idleEnd; n++) {
+    const arrival = new Promise((resolve) => arrivals.set(n, () => resolve(undefined)));
+    await Promise.all([send(n), within(ARRIVAL_DEADLINE_MS, arrival)]);
+    // An uneven pause: a closed loop would fall into step with whoever polls.
+    await pause(Math.random() * 10);
+  }
+
+  const rateEnd = idleEnd + ratePerSecond * seconds;
+  const enqueues = [];
+  const from = performance.now();
+  for (let n = idleEnd; n < rateEnd; ) {
+    const due = idleEnd + Math.floor(((performance.now() - from) / 1_000) * ratePerSecond) + 1;
+    for (; n < Math.min(due, rateEnd); n++) enqueues.push(send(n));
+    await pause(1);
+  }
+  await Promise.all(enqueues);
+  await until(ARRIVAL_DEADLINE_MS, () => Object.keys(waits).length === rateEnd);
+  await running.stop();
+  return { idle: waits.slice(WARM_UP, idleEnd), rate: waits.slice(idleEnd) };
+}

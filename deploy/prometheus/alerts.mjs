@@ -1,0 +1,158 @@
+import { metricsIn } from '../../scripts/promql.mjs';
+
+/**
+ * The alerts, as data; `npm run gen` writes rules.yml from them.
+ *
+ * Figures from the database are the same on every replica: take `max`. Counters of a process are each replica's own:
+ * take `rate` or `increase`, then `sum`. A counter is never compared with a number by itself: it would fire for ever.
+ *
+ * `page` wakes somebody, `ticket` waits for the morning, `none` is for the dead man's switch. Where an alert exists in
+ * two severities, let Alertmanager inhibit the ticket by the page of the same name.
+ * Every alert has a runbook of its name in docs/runbooks.
+ */
+
+/** @type {import('./alerts.mjs').Alert[]} */
+const PROMISE = [
+  {
+    alert: 'FirstSmsSloBreach',
+    severity: 'page',
+    // In a quiet hour one slow text is the whole percentile: that alone wakes nobody.
+    expr: `max(slo_first_sms_p95_seconds) > 5
+  and (max(slo_first_sms_window_calls) >= 5 or max(slo_first_sms_open_breached_calls) > 0)`,
+    for: '10m',
+    summary: 'P95 from missed call to first text is {{ $value | humanizeDuration }} (promised: 5s)',
+  },
+  {
+    alert: 'FirstSmsSloBreach',
+    severity: 'ticket',
+    expr: 'max(slo_first_sms_p95_seconds) > 5',
+    for: '10m',
+    summary: 'P95 from missed call to first text is {{ $value | humanizeDuration }} (promised: 5s)',
+  },
+  {
+    alert: 'FirstSmsCallsWaiting',
+    severity: 'page',
+    // One alone may have a number that takes no texts; FirstSmsSloBreach waits longer for it.
+    expr: 'max(slo_first_sms_open_breached_calls) >= 3',
+    for: '2m',
+    summary: '{{ $value }} callers of the last 15 minutes still have no text',
+  },
+  {
+    alert: 'CallsStoppedArriving',
+    severity: 'page',
+    // A broken webhook URL makes no error anywhere: nothing arrives, and every objective stays green.
+    expr: `(nmc:voice_webhooks:increase1h == 0) and (nmc:voice_webhooks:increase1h offset 1w > 10)`,
+    for: '15m',
+    summary: 'No call has arrived for an hour; a week ago there were more than ten in it',
+  },
+];
+
+/** @type {import('./alerts.mjs').Alert[]} */
+const DELIVERY = [
+  {
+    alert: 'OutboxLag',
+    severity: 'page',
+    expr: 'max(outbox_dispatch_lag_seconds) > 60',
+    for: '10m',
+    summary: 'The oldest undelivered event is {{ $value | humanizeDuration }} late',
+  },
+  {
+    alert: 'OutboxDeadLetters',
+    severity: 'ticket',
+    expr: 'max(outbox_dead_letters) > 0',
+    for: '5m',
+    summary: '{{ $value }} deliveries gave up and wait for a person',
+  },
+  {
+    alert: 'WebhookSignaturesFailing',
+    severity: 'page',
+    expr: 'sum by (provider) (rate(webhook_signature_failures_total[5m])) * 60 > 10',
+    for: '5m',
+    summary: '{{ $value | humanize }} webhooks a minute from {{ $labels.provider }} are refused for their signature',
+  },
+  {
+    alert: 'CalendarSyncErrors',
+    severity: 'ticket',
+    // The range is shorter than `for`: one error never fires, errors that go on do.
+    expr: 'sum(increase(calendar_sync_errors_total[10m])) > 0',
+    for: '15m',
+    summary: 'Calendar sync has been failing for 15 minutes',
+  },
+];
+
+/** @type {import('./alerts.mjs').Alert[]} */
+const SATURATION = [
+  {
+    alert: 'DbPoolSaturation',
+    severity: 'page',
+    expr: 'db_connections_in_use / db_connections_max > 0.8',
+    for: '10m',
+    summary: 'The connection pool of {{ $labels.instance }} is {{ $value | humanizePercentage }} used',
+  },
+  {
+    alert: 'DbServerSaturation',
+    severity: 'page',
+    expr: 'sum(db_connections_in_use) / max(db_server_connections_max) > 0.8',
+    for: '10m',
+    summary: 'All replicas together use {{ $value | humanizePercentage }} of the connections that Postgres allows',
+  },
+];
+
+/** @type {import('./alerts.mjs').Alert[]} */
+const TELEMETRY = [
+  {
+    alert: 'TargetDown',
+    severity: 'page',
+    expr: 'up{job=~"nevermisscall.*"} == 0 or absent(up{job=~"nevermisscall.*"})',
+    for: '5m',
+    summary: '{{ if $labels.instance }}{{ $labels.instance }}{{ else }}Every replica{{ end }} cannot be scraped',
+  },
+  {
+    alert: 'CollectorFailing',
+    severity: 'ticket',
+    expr: `min by (collector) (nmc_collector_up) == 0
+  or time() - min by (collector) (nmc_collector_last_success_timestamp_seconds) > 120`,
+    for: '5m',
+    summary: 'The figures of {{ $labels.collector }} are missing or old',
+  },
+  {
+    alert: 'Watchdog',
+    severity: 'none',
+    expr: 'vector(1)',
+    summary: 'Always fires: its silence means that alerting itself is down',
+  },
+];
+
+/** @type {import('./alerts.mjs').Alert[]} */
+const WATCHING = [...PROMISE, ...DELIVERY, ...SATURATION, ...TELEMETRY];
+
+/** Metrics that are rightly absent until something happened, so that their absence is no alarm. */
+export const BORN_LATE = ['webhook_handler_duration_ms_count'];
+/** Not ours: Prometheus's own. */
+const FOREIGN = ['up'];
+
+const watched = [...new Set(WATCHING.flatMap(({ expr }) => metricsIn(expr).map(({ name }) => name)))]
+  .filter((name) => !name.startsWith('nmc:') && !BORN_LATE.includes(name) && !FOREIGN.includes(name))
+  .sort();
+
+/** @type {import('./alerts.mjs').Alert[]} */
+export const ALERTS = [
+  ...WATCHING,
+  {
+    alert: 'SeriesAbsent',
+    severity: 'page',
+    // An alert over a series that is not there is silent for ever.
+    expr: watched.map((name) => `label_replace(absent(${name}), "metric", "${name}", "", "")`).join('\n  or '),
+    for: '10m',
+    summary: '{{ $labels.metric }}, which alerts depend on, is absent',
+  },
+];
+
+/** Series worth keeping under a name. Those that take the maximum of a shared counter are added from the catalogue. */
+export const RECORDINGS = [
+  {
+    record: 'nmc:voice_webhooks:increase1h',
+    // Refused calls do not count, and no series at all is no call.
+    expr: `sum(increase(webhook_handler_duration_ms_count{endpoint="voice",status="200"}[1h])) or vector(0)`,
+  },
+];

@@ -1,0 +1,3 @@
+import type { METRICS } from '../src/common/metrics/catalogue.js';
+
+export function metricDocuments(metrics: typeof METRICS): Record<string, string>;
