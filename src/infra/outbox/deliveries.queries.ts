@@ -117,11 +117,19 @@ export const RELEASE_ORPHANS = `
   where d.owner is not null
     and not exists (select 1 from infra.outbox_instances i where i.instance_id = d.owner)`;
 
-/** Extends the leases of what owner $1 holds: 2 ids, 3 fences, 4 lease ms. */
+/**
+ * Extends the leases of what owner $1 holds: 2 ids, 3 fences, 4 lease ms. Passes over rows whose result is just being
+ * written: waiting for them in another order than the writer's is a deadlock, and they need no lease any more.
+ */
 export const RENEW_LEASES = `
   update infra.outbox_deliveries d set available_at = now() + $4::int * interval '1 millisecond'
-  from unnest($2::bigint[], $3::int[]) as r (delivery_id, fence)
-  where d.owner = $1 and d.delivery_id = r.delivery_id and d.fence = r.fence`;
+  from (
+    select ours.delivery_id from infra.outbox_deliveries ours
+    join unnest($2::bigint[], $3::int[]) as r (delivery_id, fence) using (delivery_id, fence)
+    where ours.owner = $1
+    for update of ours skip locked
+  ) free
+  where d.delivery_id = free.delivery_id`;
 
 /** Marks the start of a run whose earlier one ended with its process; only such rows pay for this write. */
 export const MARK_STARTED = `

@@ -64,6 +64,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private fetchAgain = false;
   /** Handlers under way; `running` has those as well whose result is being written. */
   private handling = 0;
+  /** A suspect is being run, and nothing beside it. */
+  private alone = false;
   /** The last claim had no room, or passed over these tenants: claimed for again as soon as there is some. */
   private starved = false;
   private crowding: readonly string[] = [];
@@ -256,7 +258,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
 
   private deal(): void {
     while (this.instance !== undefined && !this.stopping && this.handling < this.config.env.OUTBOX_CONCURRENCY) {
-      const delivery = this.queue.take();
+      const delivery = this.next();
       if (!delivery) return;
       this.handling++;
       const run = detached(() => this.run(delivery)).finally(() => {
@@ -270,6 +272,15 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       });
       this.running.add(run);
     }
+  }
+
+  private next(): Delivery | undefined {
+    if (this.alone) return undefined;
+    const usual = this.queue.hasOverdueSuspect(performance.now()) ? undefined : this.queue.take();
+    if (usual || this.handling > 0) return usual;
+    const suspect = this.queue.takeSuspect();
+    this.alone = suspect !== undefined;
+    return suspect;
   }
 
   private async run(delivery: Delivery): Promise<void> {
@@ -288,6 +299,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       return await this.runner.run(delivery);
     } finally {
       this.handling--;
+      this.alone = false;
       queueMicrotask(() => this.deal());
     }
   }

@@ -99,25 +99,35 @@ describe('the fair queue', () => {
     expect(queue.held).toEqual([running]);
   });
 
-  it('runs suspects of having killed a process one at a time, beside everything else', () => {
-    const suspects = [delivery('a', '1', { started: 1 }), delivery('b', '2', { started: 2 })] as const;
-    const innocent = delivery('c', '3', { rescued: 1 });
-    const queue = filled(...suspects, innocent);
-    expect(takeAll(queue)).toEqual([suspects[0], innocent]);
-    queue.release(suspects[0]);
-    expect(takeAll(queue)).toEqual([suspects[1]]);
+  it('keeps suspects of having killed processes apart, the least suspected first', () => {
+    const [worst, least] = [delivery('a', '1', { started: 3 }), delivery('b', '2', { started: 2 })];
+    const onceHit = delivery('c', '3', { rescued: 1, started: 1 });
+    const queue = filled(worst, least, onceHit);
+    expect(takeAll(queue)).toEqual([onceHit]);
+    expect([queue.takeSuspect(), queue.takeSuspect(), queue.takeSuspect()]).toEqual([least, worst, undefined]);
   });
 
-  it('runs the least suspected first, whoever’s turn it is, but never out of the order of its lane', () => {
-    const worst = delivery('a', '1', { started: 3 });
-    const behind = delivery('a', '1', { started: 1 });
-    const least = delivery('b', '2', { started: 2 });
-    const queue = filled(worst, behind, least);
-    const order: Delivery[] = [];
-    for (let next = queue.take(); next; next = queue.take()) {
-      order.push(next);
-      queue.release(next);
-    }
-    expect(order).toEqual([least, worst, behind]);
+  it('lets nothing overtake a suspect in its lane', () => {
+    const suspect = delivery('a', '1', { started: 2 });
+    const behind = delivery('a', '1');
+    const queue = filled(suspect, behind);
+    expect(queue.take()).toBeUndefined();
+    expect(queue.takeSuspect()).toBe(suspect);
+    expect(queue.take()).toBeUndefined();
+    queue.release(suspect);
+    expect(queue.take()).toBe(behind);
+  });
+
+  it('tells when a suspect has waited for long enough', () => {
+    const queue = filled(delivery('a', '1', { started: 2, heldSince: 1_000 }));
+    expect(queue.hasOverdueSuspect(2_900)).toBe(false);
+    expect(queue.hasOverdueSuspect(3_100)).toBe(true);
+  });
+
+  it('gives suspects back with the rest', () => {
+    const suspect = delivery('a', '1', { started: 2 });
+    const queue = filled(suspect);
+    expect(queue.drain()).toEqual([suspect]);
+    expect([queue.takeSuspect(), queue.size]).toEqual([undefined, 0]);
   });
 });

@@ -1,17 +1,18 @@
 import { type Delivery, laneOf } from './delivery.js';
 
-/**
- * Stands for all rows that may have brought a process down twice. They run one at a time, to tell which one does, and
- * the least suspected first: whatever ends processes from outside hits each of them rarely, a killer is hit every time.
- */
-const SUSPECTS = 'suspects';
+/** Runs that began and never ended, each with the end of its process: from here on a row is a suspect. */
+const SUSPECT_AFTER_STARTS = 2;
+/** A suspect runs when nothing else does, and after so long everything else waits for it. */
+const SUSPECT_PATIENCE_MS = 2_000;
 
 /**
  * What this process holds, and the order in which it is started: tenants take turns, so that one tenant's flood
- * costs another at most one turn, and a lane never has two rows running at once.
+ * costs another at most one turn, and a lane never has two rows running at once. Rows that may have brought processes
+ * down are kept apart, to be run alone: whatever ends processes from outside hits such a run rarely, a killer each time.
  */
 export class FairQueue {
   private readonly tenants = new Map<string, Delivery[]>();
+  private suspects: Delivery[] = [];
   private readonly busy = new Set<string>();
   private readonly holding = new Set<Delivery>();
   private readonly heldByTenant = new Map<string, number>();
@@ -39,28 +40,53 @@ export class FairQueue {
     this.holding.add(delivery);
     this.heldByTenant.set(tenantId, this.heldOf(tenantId) + 1);
     const rows = this.tenants.get(tenantId);
-    if (rows) rows.push(delivery);
+    if (delivery.started >= SUSPECT_AFTER_STARTS) this.suspects.push(delivery);
+    else if (rows) rows.push(delivery);
     else this.tenants.set(tenantId, [delivery]);
   }
 
   /** The next row of the tenant whose turn it is, from a lane that is free; marks the lane busy. */
   take(): Delivery | undefined {
-    for (const rows of this.tenants.values()) {
-      const next = rows.find((delivery) => this.isFree(delivery));
-      if (next) return this.start(next.started > 0 ? this.leastSuspected(next) : next);
+    const suspected = new Set(this.suspects.map(laneOf));
+    for (const [tenant, rows] of this.tenants) {
+      const index = rows.findIndex((delivery) => !this.busy.has(laneOf(delivery)) && !suspected.has(laneOf(delivery)));
+      if (index < 0) continue;
+      const [delivery] = rows.splice(index, 1);
+      if (!delivery) continue;
+      // To the back of the line: a Map iterates in insertion order.
+      this.tenants.delete(tenant);
+      if (rows.length > 0) this.tenants.set(tenant, rows);
+      this.busy.add(laneOf(delivery));
+      return delivery;
     }
     return undefined;
+  }
+
+  /** The least suspected of the suspects; it must run alone. */
+  takeSuspect(): Delivery | undefined {
+    const [least] = this.suspects
+      .filter((suspect) => !this.busy.has(laneOf(suspect)))
+      .toSorted((one, other) => one.started - other.started);
+    if (!least) return undefined;
+    this.suspects = this.suspects.filter((suspect) => suspect !== least);
+    this.busy.add(laneOf(least));
+    return least;
+  }
+
+  hasOverdueSuspect(now: number): boolean {
+    return this.suspects.some(({ heldSince }) => now - heldSince > SUSPECT_PATIENCE_MS);
   }
 
   /** A row that was taken is no longer ours: finished, given back or lost. */
   release(delivery: Delivery): void {
     this.forget(delivery);
-    for (const key of keysOf(delivery)) this.busy.delete(key);
+    this.busy.delete(laneOf(delivery));
   }
 
   /** Takes out and answers what has not started and does not satisfy `keep`; without it, everything. */
   drain(keep: (delivery: Delivery) => boolean = () => false): Delivery[] {
-    const out: Delivery[] = [];
+    const out = this.suspects.filter((suspect) => !keep(suspect));
+    this.suspects = this.suspects.filter((suspect) => !out.includes(suspect));
     for (const [tenant, rows] of [...this.tenants]) {
       const kept = rows.filter(keep);
       out.push(...rows.filter((delivery) => !kept.includes(delivery)));
@@ -71,33 +97,6 @@ export class FairQueue {
     return out;
   }
 
-  private isFree(delivery: Delivery): boolean {
-    return !keysOf(delivery).some((key) => this.busy.has(key));
-  }
-
-  private leastSuspected(suspect: Delivery): Delivery {
-    let least = suspect;
-    const passed = new Set<string>();
-    for (const delivery of [...this.tenants.values()].flat()) {
-      const lane = laneOf(delivery);
-      // Only the first of a lane may run.
-      if (passed.has(lane)) continue;
-      passed.add(lane);
-      if (delivery.started > 0 && delivery.started < least.started && this.isFree(delivery)) least = delivery;
-    }
-    return least;
-  }
-
-  private start(delivery: Delivery): Delivery {
-    const { tenantId } = delivery.event;
-    const rest = (this.tenants.get(tenantId) ?? []).filter((other) => other !== delivery);
-    // To the back of the line: a Map iterates in insertion order.
-    this.tenants.delete(tenantId);
-    if (rest.length > 0) this.tenants.set(tenantId, rest);
-    for (const key of keysOf(delivery)) this.busy.add(key);
-    return delivery;
-  }
-
   private forget(delivery: Delivery): void {
     if (!this.holding.delete(delivery)) return;
     const { tenantId } = delivery.event;
@@ -105,8 +104,4 @@ export class FairQueue {
     if (left > 0) this.heldByTenant.set(tenantId, left);
     else this.heldByTenant.delete(tenantId);
   }
-}
-
-function keysOf(delivery: Delivery): string[] {
-  return delivery.started > 0 ? [laneOf(delivery), SUSPECTS] : [laneOf(delivery)];
 }

@@ -3,8 +3,11 @@ import { Snooze } from './outbox.errors.js';
 
 /** After the sixth failed attempt a delivery is a dead letter. */
 export const MAX_ATTEMPTS = 6;
-/** Runs begun and never ended, each taking its process down: a poison message, whatever its error budget says. */
-export const MAX_UNFINISHED_STARTS = 3;
+/**
+ * Runs begun and never ended, the last two of them alone in their process: a poison message, whatever its error budget
+ * says.
+ */
+export const MAX_UNFINISHED_STARTS = 4;
 const CAP_MS = 30_000;
 /** No error may put a delivery further away than this; later than that is what `dueAt` is for. */
 const MAX_DELAY_MS = 7 * 86_400_000;

