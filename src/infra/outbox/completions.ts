@@ -1,7 +1,9 @@
 import type pg from 'pg';
 import { COMPLETE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
+import { detached } from './detached.js';
 import { settled } from './settled.js';
+import type { TroubleLog } from './trouble-log.js';
 
 const FLUSH_AFTER_MS = 5;
 const FLUSH_AT = 100;
@@ -33,6 +35,7 @@ export class Completions {
   constructor(
     private readonly pool: pg.Pool,
     private readonly events: CompletionEvents,
+    private readonly trouble: TroubleLog,
   ) {}
 
   /** Resolves when the row is off the table, or found to belong to somebody else. */
@@ -65,7 +68,7 @@ export class Completions {
     const batch = this.batch;
     if (batch.length === 0) return;
     this.batch = [];
-    const work = this.write(batch).then((more) => {
+    const work = detached(() => this.write(batch)).then((more) => {
       this.inFlight.delete(work);
       for (const { settle } of batch) settle();
       if (this.inFlight.size === 0) this.lookedMeanwhile = false;
@@ -89,12 +92,14 @@ export class Completions {
           text: COMPLETE,
           values: parameters,
         });
+        this.trouble.worked('completion');
         // A first try whose answer got lost may have done it already: then a retry finds nothing, and that is fine.
         const lost = batch.length - (rows[0]?.completed ?? 0);
         if (lost > 0 && failures === 0) this.events.onLeasesLost(lost);
         if (rows[0]?.more || this.lookedMeanwhile || failures > 0) more = true;
         break;
-      } catch {
+      } catch (error) {
+        this.trouble.failed('completion', error);
         await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** failures)));
       }
     }

@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
@@ -9,6 +8,7 @@ import { type ClaimedRow, deliveryOf } from './claimed-row.js';
 import { ADOPT, CLAIM, FORGET_INSTANCES, MARK_STARTED, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryRunner, type RunResult } from './delivery-runner.js';
+import { detached } from './detached.js';
 import { FairQueue } from './fair-queue.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { NOTIFY, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
@@ -34,9 +34,6 @@ const MIN_TENANT_SHARE = 50;
 const STOP_GRACE_MS = 8_000;
 /** For handlers to notice the end of the grace, and for results to be written. */
 const STOP_RESULTS_MS = 2_000;
-
-/** Runs work outside of the request, span or run in which it happened to become possible. */
-const detached = AsyncLocalStorage.snapshot();
 
 /**
  * Runs the deliveries of this process: accepts what it wrote itself, claims the rest with one fetcher, deals both out
@@ -82,7 +79,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.pool.on('error', () => {});
     this.trouble = new TroubleLog(logger);
     this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
-    this.results = new Results(this.pool, LEASE_MS, () => this.look());
+    this.results = new Results(this.pool, LEASE_MS, () => this.look(), this.trouble);
     this.leases = new LeaseKeeper(this.pool, this.queue, LEASE_MS, logger);
     this.session = new OutboxSession(DATABASE_URL, ROLE, {
       adopt: (instanceId, query) => this.adopt(instanceId, query),

@@ -4,6 +4,7 @@ import { Completions } from './completions.js';
 import { BURY, RESCHEDULE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import type { RunResult } from './delivery-runner.js';
+import type { TroubleLog } from './trouble-log.js';
 
 const RETRY_MAX_MS = 1_000;
 /** Longer waits are found by polling. */
@@ -18,11 +19,10 @@ export class Results {
     private readonly pool: pg.Pool,
     private readonly leaseMs: number,
     private readonly wake: () => void,
+    trouble: TroubleLog,
   ) {
-    this.completions = new Completions(pool, {
-      onMore: wake,
-      onLeasesLost: (count) => metrics.add('outbox_leases_lost_total', count),
-    });
+    const onLeasesLost = (count: number) => metrics.add('outbox_leases_lost_total', count);
+    this.completions = new Completions(pool, { onMore: wake, onLeasesLost }, trouble);
   }
 
   noteLook(): void {
