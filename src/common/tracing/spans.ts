@@ -51,11 +51,6 @@ export async function inSpan<T>(name: string, options: SpanOptions, work: () => 
   );
 }
 
-/** Adds attributes to the running span, if any. */
-export function annotateSpan(attributes: Attributes): void {
-  trace.getActiveSpan()?.setAttributes(attributes);
-}
-
 /** Runs housekeeping outside of any trace, whosever request happened to start it. */
 export function withoutTrace<T>(work: () => T): T {
   return context.with(suppressTracing(ROOT_CONTEXT), work);

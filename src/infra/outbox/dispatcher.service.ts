@@ -91,7 +91,6 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       },
       onDown: (error) => {
         this.instance = undefined;
-
         this.logger.warn({ err: error }, 'outbox dispatcher has no session');
       },
       onNotify: () => this.wake(),

@@ -1,18 +1,8 @@
+import { SUPPRESSION_REASONS } from '../../common/metrics/labels.js';
 import { type Caller, classifyCaller } from './caller.policy.js';
 
 /** Why a caller gets no text. The order is the precedence: of several reasons that hold, the first one is recorded. */
-export const SUPPRESSION_REASONS = [
-  'withheld',
-  'short_code',
-  'alphanumeric',
-  'toll_free',
-  'not_a_phone',
-  'own_number',
-  'platform_number',
-  'opted_out',
-  'not_registered',
-  'repeat',
-] as const;
+export { SUPPRESSION_REASONS };
 
 export type SuppressionReason = (typeof SUPPRESSION_REASONS)[number];
 

@@ -5,7 +5,8 @@ export const REQUEST_MESSAGE = `
     handler_started_at)
   values ($1, $2, 'outbound', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'requested', $14, $15,
     clock_timestamp() - $13::float8 * interval '1 millisecond')
-  on conflict (tenant_id, dedup_key) do nothing`;
+  on conflict (tenant_id, dedup_key) do nothing
+  returning message_id`;
 
 export const MESSAGE_BY_KEY = 'select message_id from telephony.messages where tenant_id = $1 and dedup_key = $2';
 

@@ -54,7 +54,7 @@ export class Sending extends TelephonyApi {
   async requestText(tx: Transaction, request: TextRequest): Promise<string> {
     const messageId = uuidv7();
     const line = await this.lines.get(tx, request.tenantId);
-    await tx.query(REQUEST_MESSAGE, [
+    const [fresh] = await tx.query<{ message_id: string }>(REQUEST_MESSAGE, [
       messageId,
       request.tenantId,
       request.purpose,
@@ -71,8 +71,10 @@ export class Sending extends TelephonyApi {
       request.trigger.at,
       request.trigger.recordedAt,
     ]);
-    const [row] = await tx.query<{ message_id: string }>(MESSAGE_BY_KEY, [request.tenantId, request.dedupKey]);
-    return row?.message_id ?? messageId;
+    if (fresh) return messageId;
+    const [earlier] = await tx.query<{ message_id: string }>(MESSAGE_BY_KEY, [request.tenantId, request.dedupKey]);
+    if (!earlier) throw new Error('the message was neither inserted nor found');
+    return earlier.message_id;
   }
 
   async submit(messageId: string): Promise<void> {
