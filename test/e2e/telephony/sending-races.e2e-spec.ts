@@ -97,7 +97,8 @@ describe('a process that dies', () => {
 describe('two processes at one text', () => {
   it('send it once when they start together, and the one that lost comes back for it', async () => {
     const { caller, messageId } = await owedText();
-    left.twilio.faults.next({ kind: 'latency', ms: 150 }, { to: caller });
+    // Long enough for the other to come, and no callback that settles it before.
+    left.twilio.faults.next({ kind: 'latency', ms: 1_500 }, { to: caller }).callbacks.always('drop', { to: caller });
     const reasons = await Promise.all([submit(left, messageId), submit(right, messageId)]);
     expect(left.twilio.ledger.requests.filter(({ params }) => params['To'] === caller)).toHaveLength(1);
     expect(outcomes(await record(caller))).toEqual(['accepted']);
