@@ -61,7 +61,8 @@ export function settledText(app: TestApp, caller: string, deadlineMs = 8_000): P
          where e.payload ->> 'caller' = $1 or e.payload ->> 'message_id' = $2`,
         [caller, record.message.message_id],
       );
-      return pending?.count === 0 ? record : null;
+      // Read again: what was read first may be from before the last delivery was done.
+      return pending?.count === 0 ? textRecord(app, caller) : null;
     },
     { deadlineMs, label: `the text to ${caller} is settled` },
   );
