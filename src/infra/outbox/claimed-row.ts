@@ -21,6 +21,9 @@ export interface ClaimedRow {
   traceparent: string | null;
   ordering_key: string;
   payload: unknown;
+  /** The last place in line that the claim took: microseconds (bigint as text), and id. */
+  floor_at: string;
+  floor_id: string;
 }
 
 export function deliveryOf(row: ClaimedRow, heldSince: number): Delivery {

@@ -5,7 +5,16 @@ import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
 import { type ClaimedRow, deliveryOf } from './claimed-row.js';
-import { ADOPT, CLAIM, FORGET_INSTANCES, MARK_STARTED, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
+import { ClaimFloor } from './claim-floor.js';
+import {
+  ADOPT,
+  CLAIM,
+  FIRST_CLAIMABLE,
+  FORGET_INSTANCES,
+  MARK_STARTED,
+  RELEASE,
+  RELEASE_ALL,
+} from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryRunner, type RunResult } from './delivery-runner.js';
 import { detached } from './detached.js';
@@ -20,12 +29,16 @@ import { TroubleLog } from './trouble-log.js';
 /** Leases are the fallback behind the liveness lock; renewed each second while held. */
 export const LEASE_MS = 15_000;
 const POOL_SIZE = 4;
-/** The claim must never fall back to a scan of the table while statistics lag behind it. */
-const PINNED_PLANS = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off';
+/** The claim must never fall back to a scan of the table while statistics lag behind it, nor be planned anew each time. */
+const PINNED_PLANS =
+  '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off -c plan_cache_mode=force_generic_plan';
 const SWEEP_MS = 250;
 /** After an outage of the database everybody comes back within a second: none of them is dead before that. */
 const SWEEP_AFTER_RECONNECT_MS = 1_500;
 const RENEW_MS = 1_000;
+/** How often to look behind the claim's floor; and at most this share of the time. */
+const DISCOVERY_MS = 1_000;
+const DISCOVERY_SHARE = 0.05;
 const CLAIM_RETRY_MS = 250;
 /** Rows held in memory at most; beyond, rows are written due and unowned. */
 const CAPACITY = 500;
@@ -45,6 +58,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly session: OutboxSession;
   private readonly notifier: OutboxNotifier;
   private readonly queue = new FairQueue();
+  private readonly floor = new ClaimFloor();
   private readonly running = new Set<Promise<void>>();
   private readonly fetches = new Set<Promise<void>>();
   private readonly results: Results;
@@ -55,6 +69,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Identities whose rows are still to be brought along or given back. */
   private former: number[] = [];
   private sweepFrom = 0;
+  private discoverFrom = 0;
   private readonly tenantShare: number;
   private stopping: Promise<void> | undefined;
   private fetching = false;
@@ -79,12 +94,18 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.pool.on('error', () => {});
     this.trouble = new TroubleLog(logger);
     this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
-    this.results = new Results(this.pool, LEASE_MS, () => this.look(), this.trouble);
+    this.results = new Results(
+      this.pool,
+      LEASE_MS,
+      { onMore: (availableSince) => this.lookBack(availableSince), onDue: () => this.look() },
+      this.trouble,
+    );
     this.leases = new LeaseKeeper(this.pool, this.queue, LEASE_MS, logger);
     this.session = new OutboxSession(DATABASE_URL, ROLE, {
       adopt: (instanceId, query) => this.adopt(instanceId, query),
       onUp: (instanceId) => {
         this.instance = instanceId;
+        this.floor.reset();
         this.logger.info({ instance_id: instanceId }, 'outbox dispatcher up');
         this.deal();
         this.wake();
@@ -106,6 +127,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     if (!this.config.runsWorker) return;
     await this.session.start();
     this.every(this.config.env.OUTBOX_POLL_MS, 'poll', async () => this.wake());
+    this.every(DISCOVERY_MS, 'discovery', () => this.discover());
     this.every(SWEEP_MS, 'rescue', async (instance) => {
       if (performance.now() >= this.sweepFrom && (await this.leases.rescue(instance))) this.wake();
     });
@@ -137,6 +159,12 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Claims what is due. Cheap to call: calls during a fetch become one more fetch. */
   wake(): void {
     this.results.noteLook();
+    this.look();
+  }
+
+  private lookBack(availableSince: number | undefined): void {
+    if (availableSince === undefined) this.floor.stepBack();
+    else this.floor.lower({ at: availableSince, id: '1' });
     this.look();
   }
 
@@ -232,11 +260,14 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         this.starved = room < batch / 2;
         if (instance === undefined || this.stopping || this.starved) return;
         this.crowding = this.queue.crowding(this.tenantShare);
+        const from = this.floor.next(this.crowding);
         const { rows } = await this.pool.query<ClaimedRow>({
           name: 'outbox-claim',
           text: CLAIM,
-          values: [instance, room, LEASE_MS, this.crowding],
+          values: [instance, room, LEASE_MS, this.crowding, from.at, from.id],
         });
+        const last = rows[0] && { at: Number(rows[0].floor_at), id: rows[0].floor_id };
+        this.floor.claimed(from, { last, isFull: rows.length === room });
         this.trouble.worked('claim');
         if (instance !== this.instance) continue; // Claimed for an identity that is over: given back as orphans.
         const now = performance.now();
@@ -249,6 +280,22 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();
     } finally {
       this.fetching = false;
+    }
+  }
+
+  /** What the claims do not see from their floor: late commits, lanes that another process unblocked. */
+  private async discover(): Promise<void> {
+    if (performance.now() < this.discoverFrom) return;
+    const startedAt = performance.now();
+    const { rows } = await this.pool.query<{ looked_at: string; at: string | null; delivery_id: string }>({
+      name: 'outbox-discovery',
+      text: FIRST_CLAIMABLE,
+      values: [this.crowding],
+    });
+    this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
+    for (const { looked_at: lookedAt, at, delivery_id: id } of rows) {
+      this.floor.looked(Number(lookedAt), at === null ? undefined : { at: Number(at), id });
+      if (at !== null) this.look();
     }
   }
 
