@@ -18,12 +18,18 @@ const HEAD_OF_LANE = `case when c.delivery_id = (
         offset 0)
       else false end`;
 
-/** An event that is gone still yields its row, which then fails its schema and becomes a dead letter, not a ghost. */
+const MICROSECONDS = (time: string) => `(extract(epoch from ${time}) * 1000000)::bigint`;
+
+/**
+ * A claimed row (d) and its event (e). An event that is gone still yields its row, which then fails its schema and
+ * becomes a dead letter, not a ghost.
+ */
 const RETURNED = `d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber,
   d.last_error is null as is_first, date_part('epoch', clock_timestamp() - d.due_at) * 1000 as waited_ms,
-  d.event_id, d.event_name, coalesce(e.schema_version, '0.0.0') as schema_version, d.tenant_id,
-  coalesce(e.occurred_at, d.created_at) as occurred_at, coalesce(e.correlation_id, d.event_id) as correlation_id,
-  e.causation_id, e.traceparent, d.ordering_key, e.payload`;
+  ${MICROSECONDS('d.available_at')} as available_at, d.event_id, d.event_name,
+  coalesce(e.schema_version, '0.0.0') as schema_version, d.tenant_id,
+  date_part('epoch', coalesce(e.occurred_at, d.created_at)) * 1000 as occurred_at,
+  coalesce(e.correlation_id, d.event_id) as correlation_id, e.causation_id, e.traceparent, d.ordering_key, e.payload`;
 
 /** First key of the locks that put the writers of one ordering key one behind the other, until their commits. */
 export const ORDER_LOCK_CLASS = 7_236_104;
@@ -39,8 +45,6 @@ export const PUBLISH = `
   select occurred_at, delivery_id, subscriber, owner, fence
   from infra.outbox_publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`;
 
-const MICROSECONDS = (time: string) => `(extract(epoch from ${time}) * 1000000)::bigint`;
-
 /** What may be claimed now, first things first, passing over the tenants in the given parameter. */
 const CLAIMABLE = (tenants: string) => `infra.outbox_deliveries c
       where c.available_at <= now() and c.leased_until <= now() and not (c.tenant_id = any (${tenants}::uuid[]))
@@ -49,27 +53,23 @@ const CLAIMABLE = (tenants: string) => `infra.outbox_deliveries c
 /**
  * Claims up to $2 due heads of lanes for owner $1, leased for $3 ms, passing over the tenants in $4, of which it holds
  * enough. Looks only behind the floor ($5 microseconds of available_at, $6 delivery_id): what is finished leaves dead
- * entries at the front of the index, as many as there were rows since the oldest snapshot that somebody holds. Each row
- * tells how far the claim has come. Index: outbox_deliveries_available.
+ * entries at the front of the index, as many as there were rows since the oldest snapshot that somebody holds.
+ * Index: outbox_deliveries_available.
  */
 export const CLAIM = `
-  with picked as materialized (
-      select c.delivery_id, c.available_at from ${CLAIMABLE('$4')}
+  with claimed as (
+    update infra.outbox_deliveries d
+    set owner = $1, fence = d.fence + 1, leased_until = now() + $3::int * interval '1 millisecond'
+    where d.delivery_id = any (array(
+      select c.delivery_id from ${CLAIMABLE('$4')}
         and (c.available_at, c.delivery_id) > (timestamptz 'epoch' + $5::bigint * interval '1 microsecond', $6::bigint)
       order by c.available_at, c.delivery_id
       limit $2
-      for update skip locked
-  ), claimed as (
-    update infra.outbox_deliveries d
-    set owner = $1, fence = d.fence + 1, leased_until = now() + $3::int * interval '1 millisecond'
-    where d.delivery_id = any (array(select delivery_id from picked))
-    returning d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber, d.last_error, d.due_at, d.event_id,
-      d.event_name, d.tenant_id, d.created_at, d.ordering_key
+      for update skip locked))
+    returning d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber, d.last_error, d.due_at,
+      d.available_at, d.event_id, d.event_name, d.tenant_id, d.created_at, d.ordering_key
   )
-  select ${RETURNED},
-    (select ${MICROSECONDS('max(available_at)')} from picked) as floor_at,
-    (select delivery_id from picked order by available_at desc, delivery_id desc limit 1) as floor_id
-  from claimed d left join infra.outbox_events e using (event_id) order by d.delivery_id`;
+  select ${RETURNED} from claimed d left join infra.outbox_events e using (event_id) order by d.delivery_id`;
 
 /**
  * The first row that may be claimed, wherever it is, passing over the tenants in $1; one row always, with the time of

@@ -4,8 +4,8 @@ import pg from 'pg';
 import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
-import { type ClaimedRow, deliveryOf } from './claimed-row.js';
 import { ClaimFloor } from './claim-floor.js';
+import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
 import {
   ADOPT,
   CLAIM,
@@ -90,7 +90,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     const { DATABASE_URL, ROLE, OUTBOX_CONCURRENCY } = config.env;
     this.tenantShare = Math.max(MIN_TENANT_SHARE, 2 * OUTBOX_CONCURRENCY);
     const settings = connectionSettings(DATABASE_URL, 'nevermisscall-outbox');
-    this.pool = new pg.Pool({ ...settings, options: PINNED_PLANS, max: POOL_SIZE });
+    this.pool = new pg.Pool({ ...settings, options: PINNED_PLANS, max: POOL_SIZE, idleTimeoutMillis: 0 });
     this.pool.on('error', () => {});
     this.trouble = new TroubleLog(logger);
     this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
@@ -266,14 +266,14 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
           text: CLAIM,
           values: [instance, room, LEASE_MS, this.crowding, from.at, from.id],
         });
-        const last = rows[0] && { at: Number(rows[0].floor_at), id: rows[0].floor_id };
-        this.floor.claimed(from, { last, isFull: rows.length === room });
+        this.floor.claimed(from, { last: lastPlace(rows), isFull: rows.length === room });
         this.trouble.worked('claim');
         if (instance !== this.instance) continue; // Claimed for an identity that is over: given back as orphans.
         const now = performance.now();
         for (const row of rows) this.queue.push(deliveryOf(row, now));
-        this.deal();
         if (rows.length === room) this.fetchAgain = true;
+        // The next claim goes out first: runs that never wait for anything would keep it from the socket.
+        setImmediate(() => this.deal());
       } while (this.fetchAgain);
     } catch (error) {
       this.trouble.failed('claim', error);

@@ -4,7 +4,7 @@ import { currentContext, currentCorrelationId } from '../../common/context/conte
 import { currentTraceparent, inSpan } from '../../common/tracing/spans.js';
 import type { Transaction } from '../database/database.js';
 import { ORDER_LOCK_CLASS, PUBLISH } from './deliveries.queries.js';
-import type { Delivery } from './delivery.js';
+import { type Delivery, laneOf } from './delivery.js';
 import { Dispatcher, LEASE_MS } from './dispatcher.service.js';
 import type { EventContract, OutboxEvent } from './event.js';
 import { Subscribers } from './subscribers.service.js';
@@ -101,6 +101,7 @@ export class Outbox {
           isFirst: true,
           waitedMs: 0,
           heldSince: sentAt,
+          lane: laneOf(row.subscriber, event.orderingKey),
           event: { ...event, occurredAt: row.occurred_at },
         }),
       ),
