@@ -6,7 +6,6 @@ import { settled } from './settled.js';
 import type { TroubleLog } from './trouble-log.js';
 
 const FLUSH_AFTER_MS = 5;
-const FLUSH_AT = 100;
 const RETRY_MAX_MS = 1_000;
 
 interface Done {
@@ -37,6 +36,7 @@ export class Completions {
 
   constructor(
     private readonly pool: pg.Pool,
+    private readonly batchSize: number,
     private readonly events: CompletionEvents,
     private readonly trouble: TroubleLog,
   ) {}
@@ -45,7 +45,7 @@ export class Completions {
   complete(delivery: Delivery): Promise<void> {
     return new Promise((settle) => {
       this.batch.push({ delivery, settle });
-      if (this.batch.length >= FLUSH_AT) this.flush();
+      if (this.batch.length >= this.batchSize) this.flush();
       else this.timer ??= setTimeout(() => this.flush(), FLUSH_AFTER_MS);
     });
   }

@@ -40,8 +40,9 @@ const RENEW_MS = 1_000;
 const DISCOVERY_MS = 1_000;
 const DISCOVERY_SHARE = 0.05;
 const CLAIM_RETRY_MS = 250;
-/** Rows held in memory at most; beyond, rows are written due and unowned. */
-const CAPACITY = 500;
+/** Rows held in memory at most, and at least this many batches; beyond, rows are written due and unowned. */
+const MIN_CAPACITY = 500;
+const BATCHES_HELD = 3;
 /** From so many rows of one tenant on (and twice what runs at once), no more of it are taken in: room for the others. */
 const MIN_TENANT_SHARE = 50;
 const STOP_GRACE_MS = 8_000;
@@ -70,6 +71,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private former: number[] = [];
   private sweepFrom = 0;
   private discoverFrom = 0;
+  private readonly capacity: number;
   private readonly tenantShare: number;
   private stopping: Promise<void> | undefined;
   private fetching = false;
@@ -87,7 +89,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     private readonly runner: DeliveryRunner,
     private readonly logger: PinoLogger,
   ) {
-    const { DATABASE_URL, ROLE, OUTBOX_CONCURRENCY } = config.env;
+    const { DATABASE_URL, ROLE, OUTBOX_BATCH_SIZE, OUTBOX_CONCURRENCY } = config.env;
+    this.capacity = Math.max(MIN_CAPACITY, BATCHES_HELD * OUTBOX_BATCH_SIZE);
     this.tenantShare = Math.max(MIN_TENANT_SHARE, 2 * OUTBOX_CONCURRENCY);
     const settings = connectionSettings(DATABASE_URL, 'nevermisscall-outbox');
     this.pool = new pg.Pool({ ...settings, options: PINNED_PLANS, max: POOL_SIZE, idleTimeoutMillis: 0 });
@@ -96,7 +99,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
     this.results = new Results(
       this.pool,
-      LEASE_MS,
+      { leaseMs: LEASE_MS, batchSize: OUTBOX_BATCH_SIZE },
       { onMore: (availableSince) => this.lookBack(availableSince), onDue: () => this.look() },
       this.trouble,
     );
@@ -138,7 +141,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
 
   /** Our instance id if `count` more rows of a tenant fit in memory, else undefined: then they are for anybody. */
   reserve(count: number, tenantId?: string): number | undefined {
-    const full = this.queue.size + count > CAPACITY;
+    const full = this.queue.size + count > this.capacity;
     const crowded = tenantId !== undefined && this.queue.heldOf(tenantId) >= this.tenantShare;
     return this.stopping || full || crowded ? undefined : this.instance;
   }
@@ -254,8 +257,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       do {
         this.fetchAgain = false;
         const instance = this.instance;
-        const batch = Math.min(this.config.env.OUTBOX_BATCH_SIZE, CAPACITY);
-        const room = Math.min(batch, CAPACITY - this.queue.size);
+        const batch = this.config.env.OUTBOX_BATCH_SIZE;
+        const room = Math.min(batch, this.capacity - this.queue.size);
         // A claim costs about the same for one row as for many: rather wait for room than trickle.
         this.starved = room < batch / 2;
         if (instance === undefined || this.stopping || this.starved) return;
@@ -310,7 +313,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         this.deal();
         const { tenantId } = delivery.event;
         const tenantFits = this.crowding.includes(tenantId) && this.queue.heldOf(tenantId) < this.tenantShare / 2;
-        const roomAgain = this.starved && CAPACITY - this.queue.size >= this.config.env.OUTBOX_BATCH_SIZE / 2;
+        const roomAgain = this.starved && this.capacity - this.queue.size >= this.config.env.OUTBOX_BATCH_SIZE / 2;
         if (roomAgain || tenantFits) this.look();
       });
       this.running.add(run);

@@ -22,12 +22,12 @@ export class Results {
 
   constructor(
     private readonly pool: pg.Pool,
-    private readonly leaseMs: number,
+    private readonly limits: { leaseMs: number; batchSize: number },
     private readonly events: ResultEvents,
     trouble: TroubleLog,
   ) {
     const onLeasesLost = (count: number) => metrics.add('outbox_leases_lost_total', count);
-    this.completions = new Completions(pool, { onMore: events.onMore, onLeasesLost }, trouble);
+    this.completions = new Completions(pool, limits.batchSize, { onMore: events.onMore, onLeasesLost }, trouble);
   }
 
   noteLook(): void {
@@ -60,7 +60,7 @@ export class Results {
   }
 
   private async persist(sql: string, parameters: unknown[]): Promise<void> {
-    const deadline = performance.now() + this.leaseMs;
+    const deadline = performance.now() + this.limits.leaseMs;
     for (let failures = 0; ; failures++) {
       try {
         const { rowCount } = await this.pool.query(sql, parameters);
