@@ -2,6 +2,7 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { ScheduleModule } from '@nestjs/schedule';
 import { TerminusModule } from '@nestjs/terminus';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { AuditLog } from './audit/audit-log.service.js';
 import { Config } from './config/config.js';
 import { dataSourceOptions } from './database/data-source.js';
 import { DatabaseCron } from './database/database.cron.js';
@@ -39,6 +40,7 @@ export class InfraModule {
       controllers: [HealthController],
       providers: [
         { provide: Config, useValue: config },
+        AuditLog,
         Database,
         DatabaseCron,
         Lifecycle,
@@ -46,7 +48,7 @@ export class InfraModule {
         Tenants,
         TracePromotion,
       ],
-      exports: [Config, Database, Lifecycle, ProviderHttp, Tenants],
+      exports: [AuditLog, Config, Database, Lifecycle, ProviderHttp, Tenants],
     };
   }
 }
