@@ -11,10 +11,10 @@ const text = (max: number) =>
     .min(1)
     .max(max)
     .refine((value) => !value.includes('\0'), 'must not contain a zero byte');
+const isDeliveryId = (id: string) => /^[1-9]\d{0,18}$/.test(id) && BigInt(id) <= MAX_BIGINT;
 const deliveryId = z
   .string('must be a delivery id as text, e.g. "4711"')
-  .regex(/^[1-9]\d{0,18}$/, 'must be a delivery id, e.g. "4711"')
-  .refine((id) => BigInt(id) <= MAX_BIGINT, 'must be a delivery id, e.g. "4711"');
+  .refine(isDeliveryId, 'must be a delivery id, e.g. "4711"');
 
 const filters = {
   subscriber: text(200).optional(),
@@ -107,6 +107,6 @@ export const discardBody = z
   .strictObject({
     ...scope,
     /** Why nobody needs them any more; kept with them. */
-    reason: text(1_000).refine((value) => value.trim() !== '', 'must say why'),
+    reason: z.string().trim().pipe(text(1_000)),
   })
   .refine(hasOneScope, ONE_SCOPE);
