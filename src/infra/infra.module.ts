@@ -7,6 +7,7 @@ import { Config } from './config/config.js';
 import { dataSourceOptions } from './database/data-source.js';
 import { DatabaseCron } from './database/database.cron.js';
 import { Database } from './database/database.js';
+import { SnapshotsCron } from './database/snapshots.cron.js';
 import { HealthController } from './health/health.controller.js';
 import { Lifecycle } from './health/lifecycle.service.js';
 import { ProviderHttp } from './http/provider-http.client.js';
@@ -45,6 +46,7 @@ export class InfraModule {
         DatabaseCron,
         Lifecycle,
         ProviderHttp,
+        SnapshotsCron,
         Tenants,
         TracePromotion,
       ],
