@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { eventually } from '../../support/eventually.js';
 import { TestApp } from '../../support/test-app.js';
 
@@ -267,5 +268,28 @@ describe('dead letters', () => {
     await eventually(() => app.log.some(({ message, actor }) => message === 'done by hand' && actor === 'ops'), {
       label: 'it is logged',
     });
+  });
+
+  it('are handled by the commands of the runbook as they stand there', async () => {
+    const runbook = readFileSync(new URL('../../../docs/runbooks/OutboxDeadLetters.md', import.meta.url), 'utf8');
+    const command =
+      /^curl -sS -u "\$OPS_USERNAME:\$OPS_PASSWORD" "\$PUBLIC_BASE_URL(\S+)"(?: \\\n {2}-H 'content-type: application\/json' -d '(.+)')?$/gm;
+    const commands = [...runbook.matchAll(command)].map(([, path = '', body]) => ({ path, body }));
+    expect(commands).toHaveLength(runbook.match(/^curl/gm)?.length ?? 0);
+    nextId = 4711;
+    await die(2);
+    await die(1, { subscriber: 'conversation.first_reply', fingerprint: 'the-fingerprint' });
+    const answers: unknown[] = [];
+    for (const { path, body } of commands) {
+      const request = body ? app.http.post(path).type('json').send(body) : app.http.get(path);
+      answers.push((await request.auth('ops', 'ops').expect(200)).body);
+    }
+    expect(answers).toMatchObject([
+      { items: [{ count: 1 }, { count: 2 }] },
+      { items: [{ delivery_id: '4713' }] },
+      { retried: 1, not_found: 0 },
+      { retried: 1, not_found: 0 },
+      { discarded: 1, not_found: 0 },
+    ]);
   });
 });
