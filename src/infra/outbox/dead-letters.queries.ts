@@ -24,15 +24,19 @@ export const LIST = `
   order by l.died_at desc, l.delivery_id desc
   limit $8::int`;
 
-/** In the order of their names, which no new death changes; after the group $6 to $9, at most $10. */
+/**
+ * In an order that no new death changes; after the group $6 to $9, at most $10. By the fingerprint's digest, which can
+ * travel in a cursor where the text could not.
+ */
 export const GROUPS = `
-  select l.subscriber, l.event_name, l.reason, l.fingerprint, count(*)::int as count,
+  select l.subscriber, l.event_name, l.reason, l.fingerprint, md5(l.fingerprint) as digest, count(*)::int as count,
     min(l.died_at) as oldest_died_at, max(l.died_at) as newest_died_at
   from infra.outbox_dead_letters l
   where ${MATCHING}
-    and ($6::text is null or (l.subscriber, l.event_name, l.reason, l.fingerprint) > ($6, $7::text, $8::text, $9::text))
+    and ($6::text is null
+      or (l.subscriber, l.event_name, l.reason, md5(l.fingerprint)) > ($6, $7::text, $8::text, $9::text))
   group by l.subscriber, l.event_name, l.reason, l.fingerprint
-  order by l.subscriber, l.event_name, l.reason, l.fingerprint
+  order by l.subscriber, l.event_name, l.reason, digest
   limit $10::int`;
 
 /** The named ones that are there. */

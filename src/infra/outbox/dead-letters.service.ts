@@ -55,7 +55,7 @@ export interface DeadLetterGroup {
 
 /** The last one of a page: its time of death in microseconds, and its id. */
 export type DeadLetterPosition = readonly [diedAtMicroseconds: string, deliveryId: string];
-/** The last group of a page: subscriber, event name, reason, fingerprint. */
+/** The last group of a page: subscriber, event name, reason, digest of the fingerprint. */
 export type GroupPosition = readonly [string, string, string, string];
 
 export interface Page<Item, Position> {
@@ -122,12 +122,12 @@ export class DeadLetters {
     after?: GroupPosition,
   ): Promise<Page<DeadLetterGroup, GroupPosition>> {
     const parameters = [...parametersOf(filter), ...(after ?? [null, null, null, null]), limit + 1];
-    const rows = await this.database.query<DeadLetterGroup>(GROUPS, parameters);
+    const rows = await this.database.query<DeadLetterGroup & { digest: string }>(GROUPS, parameters);
     const items = rows.slice(0, limit);
     const last = rows.length > limit ? items.at(-1) : undefined;
     return {
-      items: items.map(shown),
-      next: last && [last.subscriber, last.event_name, last.reason, last.fingerprint],
+      items: items.map(({ digest: _, ...item }) => shown(item)),
+      next: last && [last.subscriber, last.event_name, last.reason, last.digest],
     };
   }
 

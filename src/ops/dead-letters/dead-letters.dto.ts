@@ -51,7 +51,7 @@ export const groupsQuery = z.strictObject({
   ...filters,
   ...paging,
   group: z.literal('fingerprint', 'must be fingerprint'),
-  cursor: cursor(z.tuple([text(500), text(500), text(500), text(1_000)])),
+  cursor: cursor(z.tuple([text(200), text(200), text(200), z.string().regex(/^[0-9a-f]{32}$/)])),
 });
 
 export function encodeCursor(position: readonly string[] | undefined): string | null {

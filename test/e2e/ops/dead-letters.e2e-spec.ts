@@ -100,8 +100,10 @@ describe('dead letters', () => {
       ],
       next_cursor: null,
     });
-    const grouped = await get({ group: 'fingerprint' }).expect(200);
-    for (const answer of [text, grouped.text]) expect(answer).not.toMatch(/4155550132|jo@/);
+    await die(1, { subscriber: 'z.z' });
+    const grouped = await get({ group: 'fingerprint', limit: 1 }).expect(200);
+    const cursor = Buffer.from(grouped.body.next_cursor, 'base64url').toString('utf8');
+    for (const answer of [text, grouped.text, cursor]) expect(answer).not.toMatch(/4155550132|jo@/);
   });
 
   it('come newest first, page by page, none twice and none left out, while others die and are retried', async () => {
@@ -144,14 +146,14 @@ describe('dead letters', () => {
     for (const fingerprint of ['g', 'h', 'i']) await die(1, { fingerprint });
     await die(1, { subscriber: 'a.b' });
     const groups = (await pages({ group: 'fingerprint', limit: 2 })) as Record<string, unknown>[];
-    expect(groups.map(({ subscriber, fingerprint, count }) => [subscriber, fingerprint, count])).toEqual([
-      ['a.b', 'f', 1],
-      ['x.y', 'f', 5],
-      ['x.y', 'g', 1],
-      ['x.y', 'h', 1],
-      ['x.y', 'i', 1],
+    expect(groups.map(({ subscriber, fingerprint, count }) => `${subscriber} ${fingerprint} ${count}`).sort()).toEqual([
+      'a.b f 1',
+      'x.y f 5',
+      'x.y g 1',
+      'x.y h 1',
+      'x.y i 1',
     ]);
-    expect(groups[1]).toEqual({
+    expect(groups.find(({ count }) => count === 5)).toEqual({
       subscriber: 'x.y',
       event_name: 'nmc.telephony.CallDetected',
       reason: 'attempts_exhausted',

@@ -174,6 +174,17 @@ describe('a retry', () => {
     expect(await deliveries()).toMatchObject([{ delivery_id: id, fence: 8 }]);
   });
 
+  it('is announced to the other processes', async () => {
+    await dead(1);
+    const listener = await outbox.db.connect();
+    let announced = 0;
+    listener.on('notification', () => announced++);
+    await listener.query('listen nmc_outbox');
+    await letters().retry(ALL, operator);
+    await eventually(() => announced > 0, { label: 'the others are told' });
+    listener.release(true);
+  });
+
   it('takes a group and leaves the others', async () => {
     const [kept] = await dead(1, { tenantId: OTHER_TENANT });
     await dead(2);
