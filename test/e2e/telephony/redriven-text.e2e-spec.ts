@@ -1,4 +1,4 @@
-import { eventually } from '../../support/eventually.js';
+import { SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
 import { BUSINESS_NUMBER, TestApp } from '../../support/test-app.js';
 import { eventNames, settledText, type TextRecord } from '../../support/text-record.js';
 
@@ -63,7 +63,7 @@ describe('a text that was refused because of the account', () => {
     app.twilio.faults.clear();
     const { subscriber, fingerprint } = letter;
     expect((await retry({ group: { subscriber, fingerprint } })).body).toMatchObject({ retried: 1 });
-    const [text] = [await app.twilio.messageTo(caller)];
+    const text = await app.twilio.messageTo(caller);
     await app.twilio.callbackFor(text.sid, 'delivered');
     const sent = await settledText(app, caller);
     expect(textsTo(caller)).toHaveLength(1);
@@ -136,15 +136,13 @@ describe('a text whose outcome could not be established', () => {
   });
 
   it('is adopted when the provider has told of it before the redrive', async () => {
-    const { caller, letter } = await deadText((to) => {
-      app.twilio.faults.next('status_500', { to, times: 4 });
-    });
+    const { caller, letter } = await deadText((to) => app.twilio.faults.next('status_500', { to, times: 4 }));
     const url = app.twilio.ledger.requests.findLast(({ params }) => params['To'] === caller)?.params['StatusCallback'];
     const MessageSid = `SM${'e'.repeat(32)}`;
-    const AccountSid = app.twilio.ledger.requests.at(-1)?.params['AccountSid'] ?? `AC${'0'.repeat(31)}1`;
+    const AccountSid = SIMULATED_ACCOUNT.accountSid;
     const posted = await app.twilio.signedPost(url ?? '', { AccountSid, MessageSid, MessageStatus: 'delivered' });
     expect(posted.status).toBe(200);
-    const found = await eventually(() => redriven(caller, letter), { label: 'it is redriven', deadlineMs: 15_000 });
+    const found = await redriven(caller, letter);
     expect(found.message).toMatchObject({ state: 'delivered', message_sid: MessageSid });
     expect(textsTo(caller)).toEqual([]);
     expect((await list()).body.items).toEqual([]);
