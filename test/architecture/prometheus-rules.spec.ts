@@ -183,6 +183,7 @@ describe('promtool (skipped where it is not installed: apt-get install prometheu
       ['db_connections_in_use / db_connections_max', 'max(db_connections_in_use) / max(db_connections_max)'],
       ['sum(db_connections_in_use) /', 'max(db_connections_in_use) /'],
       ['max(outbox_dead_letters) > 0', 'sum(outbox_dead_letters) > 0'],
+      ['max(db_oldest_snapshot_age_seconds) > 900', 'max(db_oldest_snapshot_age_seconds) > 0'],
       [' or absent(up{job=~"nevermisscall.*"})', ''],
       ['min by (collector) (nmc_collector_last', 'max by (collector) (nmc_collector_last'],
     );

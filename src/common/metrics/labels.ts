@@ -42,8 +42,10 @@ export const COLLECTORS = [
   'slo_budget',
   'ledger',
   'outbox',
+  'outbox_table',
   'db_pool',
   'db_server',
+  'db_snapshots',
   'process_usage',
 ] as const;
 export type Collector = (typeof COLLECTORS)[number];

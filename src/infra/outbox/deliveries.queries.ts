@@ -170,8 +170,8 @@ export const RESCHEDULE = `
 export const BURY = `
   with dead as (delete from infra.outbox_deliveries where delivery_id = $1 and fence = $2 returning *)
   insert into infra.outbox_dead_letters (delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key,
-    created_at, attempts, reason, error_code, fingerprint)
-  select delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, created_at, $3, $4, $5, $6 from dead`;
+    created_at, attempts, reason, error_code, fingerprint, fence)
+  select delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, created_at, $3, $4, $5, $6, fence from dead`;
 
 /**
  * Frees what dead processes held. A process lives exactly as long as its session holds the advisory lock

@@ -27,6 +27,7 @@ export interface MessageRow {
   account_sid: string;
   body: string;
   state: MessageState;
+  error_code: number | null;
   message_sid: string | null;
   attempt: number;
   resends: number;

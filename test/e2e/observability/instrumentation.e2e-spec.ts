@@ -34,9 +34,11 @@ describe('instrumentation', () => {
     expect([...jobs.keys()].sort()).toEqual([
       'infra.db_pool',
       'infra.db_server',
+      'infra.db_snapshots',
       'infra.outbox_backlog',
       'infra.outbox_partitions',
       'infra.outbox_safety_net',
+      'infra.outbox_table',
       'infra.process_usage',
       'reporting.ledger',
       'reporting.slo_budget',
