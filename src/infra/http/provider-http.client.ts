@@ -15,6 +15,8 @@ export interface ProviderRequest {
   query?: Record<string, unknown>;
   /** Already encoded. */
   body?: string;
+  /** What somebody is told in it, for the log line; shown only as LOG_BODY_PREVIEW allows. */
+  messageBody?: string;
   /** From the first byte of the connection to the last of the answer. */
   timeoutMs: number;
 }
@@ -81,7 +83,13 @@ export class ProviderHttp implements OnApplicationShutdown {
       metrics.observe('integration_http_latency_ms', latencyMs, operation);
       const level = /^[1-4]/.test(status) ? 'info' : 'warn';
       this.logger[level](
-        { ...operation, status, latency_ms: Math.round(latencyMs * 10) / 10, ...more },
+        {
+          ...operation,
+          status,
+          latency_ms: Math.round(latencyMs * 10) / 10,
+          body_preview: request.messageBody,
+          ...more,
+        },
         'provider answered',
       );
     };
