@@ -113,7 +113,7 @@ export class ProviderHttp implements OnApplicationShutdown {
       return { status: response.status, body: response.data, headers };
     } catch (error) {
       const failure = failureOf(error, connected);
-      record(failure.kind, { error_code: failure.code });
+      record(failure.kind, { error_code: failure.code, error_message: failure.message });
       throw failure;
     }
   }
