@@ -327,6 +327,16 @@ export const CATALOGUE = {
     unit: 'lines',
     help: 'Log lines withheld because the redactor failed.',
   },
+  log_unmasked_active: {
+    kind: 'gauge',
+    unit: 'bool',
+    help: '1 while this process also writes its log unmasked to a file.',
+  },
+  log_unmasked_lines_total: {
+    kind: 'counter',
+    unit: 'lines',
+    help: 'Log lines written unmasked to a file that expires.',
+  },
   trace_promotions_total: {
     kind: 'counter',
     unit: 'traces',
