@@ -38,6 +38,29 @@ const PROMISE = [
     summary: '{{ $value }} callers of the last 15 minutes still have no text',
   },
   {
+    alert: 'ErrorBudgetBurnFast',
+    severity: 'page',
+    // The short window ends the alert soon after the fault. One bad call in a quiet hour is a burn of 20 or 200: three.
+    expr: `(max by (slo) (slo_burn_rate{window="1h"}) > 14.4
+    and max by (slo) (slo_burn_rate{window="5m"}) > 14.4
+    and max by (slo) (slo_bad_calls{window="1h"}) >= 3)
+  or (max by (slo) (slo_burn_rate{window="6h"}) > 6
+    and max by (slo) (slo_burn_rate{window="30m"}) > 6
+    and max by (slo) (slo_bad_calls{window="6h"}) >= 3)`,
+    for: '1m',
+    summary: 'The error budget of {{ $labels.slo }} burns {{ $value | humanize }} times faster than it may',
+  },
+  {
+    alert: 'ErrorBudgetBurnSlow',
+    severity: 'ticket',
+    expr: `max by (slo) (slo_burn_rate{window="3d"}) > 1
+  and max by (slo) (slo_burn_rate{window="6h"}) > 1
+  and max by (slo) (slo_bad_calls{window="3d"}) >= 3`,
+    for: '15m',
+    summary:
+      'For three days the error budget of {{ $labels.slo }} has burnt {{ $value | humanize }} times faster than it may',
+  },
+  {
     alert: 'CallsStoppedArriving',
     severity: 'page',
     // A broken webhook URL makes no error anywhere: nothing arrives, and every objective stays green.
@@ -114,6 +137,15 @@ const TELEMETRY = [
   or time() - min by (collector) (nmc_collector_last_success_timestamp_seconds) > 120`,
     for: '5m',
     summary: 'The figures of {{ $labels.collector }} are missing or old',
+  },
+  {
+    alert: 'FiguresStale',
+    severity: 'page',
+    // No replica computes them any more, and what is not dropped stays as it was: green for ever.
+    expr: `time() - max by (collector)
+  (nmc_collector_last_success_timestamp_seconds{collector=~"slo_first_sms|slo_budget|outbox"}) > 120`,
+    for: '5m',
+    summary: 'No replica has computed the figures of {{ $labels.collector }} for {{ $value | humanizeDuration }}',
   },
   {
     alert: 'Watchdog',

@@ -4,6 +4,7 @@ import { TelephonyWire20261123100200 } from './20261123100200-telephony-wire.js'
 import { ConversationThreads20261123100300 } from './20261123100300-conversation-threads.js';
 import { ReportingFirstResponses20261123100400 } from './20261123100400-reporting-first-responses.js';
 import { ReportingLedger20261123100500 } from './20261123100500-reporting-ledger.js';
+import { ReportingBadStage20261123100900 } from './20261123100900-reporting-bad-stage.js';
 
 /** In order; listed, because a glob cannot be checked by the compiler and loses the names. */
 export const MIGRATIONS = [
@@ -13,4 +14,5 @@ export const MIGRATIONS = [
   ConversationThreads20261123100300,
   ReportingFirstResponses20261123100400,
   ReportingLedger20261123100500,
+  ReportingBadStage20261123100900,
 ];
