@@ -126,9 +126,17 @@ const TELEMETRY = [
   {
     alert: 'TargetDown',
     severity: 'page',
-    expr: 'up{job=~"nevermisscall.*"} == 0 or absent(up{job=~"nevermisscall.*"})',
+    expr: 'up{job=~"nevermisscall.*"} == 0',
     for: '5m',
-    summary: '{{ if $labels.instance }}{{ $labels.instance }}{{ else }}Every replica{{ end }} cannot be scraped',
+    summary: '{{ $labels.instance }} cannot be scraped',
+  },
+  {
+    alert: 'ServiceDown',
+    severity: 'page',
+    // Of its own, so that Alertmanager can take it as the cause of what is absent then; one replica down is none.
+    expr: 'absent(up{job=~"nevermisscall.*"} == 1)',
+    for: '2m',
+    summary: 'No replica can be scraped',
   },
   {
     alert: 'CollectorFailing',
