@@ -183,6 +183,8 @@ export class Monitoring {
       `--config.file=${this.write('prometheus.yml', config)}`,
       `--storage.tsdb.path=${this.directory('prometheus')}`,
       `--web.listen-address=${listen}`,
+      // What it sends before it has discovered Alertmanager is lost, and would be sent again after a minute.
+      '--rules.alert.resend-delay=1s',
     ]);
     await this.ready(PROMETHEUS, this.prometheusUrl);
   }
