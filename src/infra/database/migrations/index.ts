@@ -6,6 +6,7 @@ import { ReportingFirstResponses20261123100400 } from './20261123100400-reportin
 import { ReportingLedger20261123100500 } from './20261123100500-reporting-ledger.js';
 import { InfraDeadLetters20261123100600 } from './20261123100600-infra-dead-letters.js';
 import { InfraOutboxLanes20261123100800 } from './20261123100800-infra-outbox-lanes.js';
+import { ReportingBadStage20261123100900 } from './20261123100900-reporting-bad-stage.js';
 
 /** In order; listed, because a glob cannot be checked by the compiler and loses the names. */
 export const MIGRATIONS = [
@@ -17,4 +18,5 @@ export const MIGRATIONS = [
   ReportingLedger20261123100500,
   InfraDeadLetters20261123100600,
   InfraOutboxLanes20261123100800,
+  ReportingBadStage20261123100900,
 ];
