@@ -40,6 +40,15 @@ export const contender = {
       preset: { worker: { connectionString: url, logger: silent, ...settings } },
       logger: silent,
     });
-    return { enqueue: (n) => runner.addJob(TASK, { n }), stop: () => runner.stop() };
+    let stopping = false;
+    // When it gives up by itself, its process ends, as that of its own command line does.
+    runner.promise.catch(() => {}).then(() => stopping || process.exit(1));
+    return {
+      enqueue: (n) => runner.addJob(TASK, { n }),
+      stop: async () => {
+        stopping = true;
+        await runner.stop();
+      },
+    };
   },
 };

@@ -50,20 +50,22 @@ async function produce(contender, { url, settings }) {
   };
 }
 
-async function work(contender, { url, direct, settings, handlerMs = 0 }) {
+async function work(contender, { url, direct, settings, handlerMs = 0, prompt = false }) {
   const claims = watchClaims(contender.pg);
   /** @type {[number, number][]} */
   let starts = [];
   let started = 0;
+  const report = () => {
+    if (starts.length > 0) process.send?.({ type: 'starts', value: starts });
+    starts = [];
+  };
   const running = await contender.start(url, settings, async (/** @type {number} */ n) => {
     starts.push([n, now()]);
     started++;
+    if (prompt) report();
     if (handlerMs > 0) await pause(handlerMs);
   });
-  setInterval(() => {
-    if (starts.length > 0) process.send?.({ type: 'starts', value: starts });
-    starts = [];
-  }, REPORT_MS);
+  setInterval(report, REPORT_MS);
   const client = new pg.Client({ connectionString: direct ?? url });
   client.on('error', () => {});
   await client.connect();

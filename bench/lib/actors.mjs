@@ -1,5 +1,9 @@
-import { forkChild } from './processes.mjs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { forkChild, runIsOver } from './processes.mjs';
 import { until } from './wait.mjs';
+
+/** What a supervisor waits before it starts a process again. */
+const RESTART_MS = 200;
 
 /** @typedef {import('./contend.mjs').Entry} Entry */
 /** @typedef {[n: number, at: number, acknowledged: boolean]} Sent */
@@ -8,28 +12,46 @@ import { until } from './wait.mjs';
  * The working half of a contender in a process of its own.
  * @param {Entry} entry
  * @param {string} url
- * @param {{ handlerMs?: number, direct?: string, deadlineMs?: number }} [options] `direct` is the way past a proxy
+ * @param {{ handlerMs?: number, direct?: string, deadlineMs?: number, supervised?: boolean }} [options] `direct` is the
+ * way past a proxy; `supervised` starts it again whenever it has ended by itself
  */
-export async function startWorker({ contender, settings, instrumented }, url, { deadlineMs, ...options } = {}) {
-  const child = forkChild({ actor: 'worker', contender, settings, url, ...options }, { instrumented, deadlineMs });
+export async function startWorker({ contender, settings, instrumented }, url, options = {}) {
+  const { deadlineMs, supervised = false, ...rest } = options;
   /** When each job was started, on the clock of lib/clock.mjs: more than once is a second run. @type {Map<number, number[]>} */
   const starts = new Map();
-  child.on('starts', ({ value }) => {
-    for (const [n, at] of value) starts.set(n, [...(starts.get(n) ?? []), at]);
-  });
+  let stopping = false;
+  let ends = 0;
+  const begin = () => {
+    // What would be reported later is lost when it ends.
+    const job = { actor: 'worker', contender, settings, url, prompt: supervised, ...rest };
+    const child = forkChild(job, { instrumented, deadlineMs });
+    child.on('starts', ({ value }) => {
+      for (const [n, at] of value) starts.set(n, [...(starts.get(n) ?? []), at]);
+    });
+    if (supervised) child.ended.then(() => pause(RESTART_MS)).then(restart);
+    return child;
+  };
+  const restart = () => {
+    if (stopping || runIsOver()) return;
+    ends++;
+    child = begin();
+  };
+  let child = begin();
   await child.ready;
   return {
     starts,
-    ask: child.ask,
-    /** Waits until `condition` holds; fails at once when the process is gone. */
-    until: (/** @type {number} */ ms, /** @type {() => boolean} */ condition) =>
-      Promise.race([child.failed, until(ms, condition)]),
+    /** How often it ended by itself. */
+    ends: () => ends,
+    ask: (/** @type {string} */ question, /** @type {Record<string, unknown>} */ value) => child.ask(question, value),
     /** Milliseconds from the sending of each job to its first start, once all are started. */
     async waits(/** @type {readonly Sent[]} */ sent, ms = 15_000) {
       await Promise.race([child.failed, until(ms, () => sent.every(([n]) => starts.has(n)))]);
       return sent.map(([n, at]) => (starts.get(n)?.[0] ?? Number.NaN) - at);
     },
-    stop: () => end(child),
+    async stop() {
+      stopping = true;
+      await end(child);
+    },
   };
 }
 
@@ -51,7 +73,7 @@ export async function startProducer(/** @type {Entry} */ { contender, settings, 
  * @param {Entry} entry
  * @param {(halves: { url: string, worker: Awaited<ReturnType<typeof startWorker>>,
  *   producer: Awaited<ReturnType<typeof startProducer>> }) => Promise<T>} scene
- * @param {{ handlerMs?: number, deadlineMs?: number, workerUrl?: (url: string) => Promise<string> }} [options]
+ * @param {{ handlerMs?: number, deadlineMs?: number, supervised?: boolean, workerUrl?: (url: string) => Promise<string> }} [options]
  * @returns {Promise<T>}
  */
 export function onStage(server, entry, scene, { workerUrl, ...options } = {}) {

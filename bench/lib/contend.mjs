@@ -1,4 +1,4 @@
-import { forkChild } from './processes.mjs';
+import { forkChild, runIsOver } from './processes.mjs';
 import { shuffled } from './statistics.mjs';
 
 /**
@@ -35,7 +35,7 @@ export async function contend(lineUp, { what, rounds, budgetMs }, measure) {
         outcomes?.values.push(await measure(entry));
         progress(`${what}, round ${round}: ${entry.name}`);
       } catch (error) {
-        if (entry.contender === 'ours' || entry.contender === 'raw') throw error;
+        if (runIsOver() || entry.contender === 'ours' || entry.contender === 'raw') throw error;
         const reason = error instanceof Error ? error.message : String(error);
         outcomes?.failures.push(reason);
         progress(`${what}, round ${round}: FAILED: ${entry.name}: ${reason}`);

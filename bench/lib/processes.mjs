@@ -7,6 +7,12 @@ const DEADLINE_MS = 90_000;
 
 /** @type {Set<import('node:child_process').ChildProcess>} */
 const running = new Set();
+let isOver = false;
+
+/** Whether everything was ended, so that what fails from now on fails because of that. */
+export function runIsOver() {
+  return isOver;
+}
 
 /** Whatever is still running when this program ends goes with it. */
 export function track(/** @type {import('node:child_process').ChildProcess} */ child) {
@@ -22,6 +28,7 @@ export function track(/** @type {import('node:child_process').ChildProcess} */ c
  * its production command does; after `deadlineMs` it is killed
  */
 export function forkChild(job, { instrumented = false, deadlineMs = DEADLINE_MS } = {}) {
+  if (isOver) throw new Error('the run is over');
   const child = fork(CHILD, [JSON.stringify(job)], {
     env: { PATH: process.env.PATH ?? '', NODE_ENV: 'production', NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS ?? '' },
     execArgv: instrumented ? ['--import', INSTRUMENTATION] : [],
@@ -38,7 +45,11 @@ export function forkChild(job, { instrumented = false, deadlineMs = DEADLINE_MS 
     clearTimeout(deadline);
     ended.resolve(undefined);
     // Its own last words first: they are what a table shows of a failure.
-    failed.reject(new Error(`${complaints}\n${JSON.stringify(job)} ended with ${signal ?? `code ${code}`}`.trim()));
+    failed.reject(
+      new Error(
+        `${complaints}\n${JSON.stringify({ ...job, url: undefined, direct: undefined })} ended with ${signal ?? `code ${code}`}`.trim(),
+      ),
+    );
   });
   const failed = Promise.withResolvers();
   failed.promise.catch(() => {});
@@ -76,7 +87,8 @@ export function forkChild(job, { instrumented = false, deadlineMs = DEADLINE_MS 
   };
 }
 
-/** Ends whatever is still running. */
+/** Ends whatever is still running, and begins nothing any more. */
 export function killChildren() {
+  isOver = true;
   for (const child of running) child.kill('SIGKILL');
 }

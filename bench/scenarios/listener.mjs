@@ -9,7 +9,7 @@ const WARM_UP = 50;
 const EVERY_MS = [80, 120];
 const WATCHED_MS = 15_000;
 /** Slower than this, nobody was told of the job. */
-const UNTOLD_MS = 100;
+const UNTOLD_MS = 250;
 const BUDGET_MS = 110_000;
 const ARRIVAL_DEADLINE_MS = 40_000;
 

@@ -6,6 +6,7 @@ import { contend } from '../lib/contend.mjs';
 import { contendersTable, ms, rounds } from '../lib/format.mjs';
 import { startServer } from '../lib/server.mjs';
 import { median } from '../lib/statistics.mjs';
+import { until } from '../lib/wait.mjs';
 
 const RATE_PER_SECOND = 200;
 const HANDLER_MS = 20;
@@ -40,7 +41,10 @@ export const scenario = {
         { what: 'restart', rounds: plan.rounds ?? 2, budgetMs: BUDGET_MS },
         async (entry) => {
           const { left } = await loadContender(entry.contender);
-          return onStage(server, entry, (stage) => scene(stage, server, left), { handlerMs: HANDLER_MS });
+          return onStage(server, entry, (stage) => scene(stage, server, left), {
+            handlerMs: HANDLER_MS,
+            supervised: true,
+          });
         },
       );
     } finally {
@@ -52,20 +56,21 @@ export const scenario = {
     const sum = (values, /** @type {string} */ what) => String(values.reduce((total, value) => total + value[what], 0));
     const middle = (values, /** @type {string} */ what) => ms(median(values.map((value) => value[what])));
     const cells = (values) => [
-      ...['acknowledged', 'lost', 'left', 'twice'].map((what) => sum(values, what)),
+      ...['acknowledged', 'unstarted', 'left', 'twice', 'ends'].map((what) => sum(values, what)),
       ...['downMs', 'firstMs'].map((what) => middle(values, what)),
     ];
     const count = Math.max(...[...results.values()].map(({ values }) => values.length));
     return `## A crash of Postgres
 
 At ${RATE_PER_SECOND}/s and with handlers of ${HANDLER_MS} ms, Postgres is stopped as by a crash (\`immediate\`) and started again at once; sums
-of ${rounds(count)} of ${SECONDS} s each. Lost: enqueues that were acknowledged and never started. Left: jobs that are not marked as done
-${SETTLED_MS / 1_000} s after the last enqueue, done or not; they wait for the contender's rescue. Down: until Postgres takes connections
-again; first start: from there to the next start of a handler of a new job.
+of ${rounds(count)} of ${SECONDS} s each. ${SETTLED_MS / 1_000} s after the last enqueue: jobs whose enqueue was acknowledged and that were not started, and jobs
+that are not marked as done, run or not, which wait for the contender's rescue. Down: until Postgres takes connections
+again; first start: from there to the next start of a handler. Ended: how often the worker's process
+ended by itself because of it; it is started again after 0.2 s, as by a supervisor.
 
 ${contendersTable(
   results,
-  ['contender', 'acknowledged', 'lost', 'left', 'run twice', 'down, ms', 'first start, ms'],
+  ['contender', 'acknowledged', 'not started', 'left', 'run twice', 'ended', 'down, ms', 'first start, ms'],
   cells,
 )}`;
   },
@@ -80,26 +85,27 @@ async function scene({ url, worker, producer }, server, /** @type {string} */ le
   const sent = await enqueued;
   const acknowledged = sent.filter(([, , isAcknowledged]) => isAcknowledged);
   const settled = () => acknowledged.every(([n]) => worker.starts.has(n));
-  await worker.until(SETTLED_MS, settled).catch(() => {});
+  await until(SETTLED_MS, settled).catch(() => {});
   const from = performance.now();
-  let rows = await count_(url, left);
+  let rows = await countLeft(url, left);
   while (rows > 0 && performance.now() - from < SETTLED_MS) {
     await pause(200);
-    rows = await count_(url, left);
+    rows = await countLeft(url, left);
   }
   const starts = [...worker.starts.values()];
   const firstStart = Math.min(...starts.flat().filter((at) => at > upAt));
   return {
     acknowledged: acknowledged.length,
-    lost: acknowledged.filter(([n]) => !worker.starts.has(n)).length,
+    unstarted: acknowledged.filter(([n]) => !worker.starts.has(n)).length,
     left: rows,
+    ends: worker.ends(),
     twice: starts.filter((times) => times.length > 1).length,
     downMs: upAt - downAt,
     firstMs: firstStart - upAt,
   };
 }
 
-async function count_(/** @type {string} */ url, /** @type {string} */ left) {
+async function countLeft(/** @type {string} */ url, /** @type {string} */ left) {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   const { rows } = await client.query(left);
