@@ -70,6 +70,7 @@ export async function startProducer(/** @type {Entry} */ { contender, settings, 
 /**
  * Both halves on an empty database.
  * @template T
+ * @param {any} server
  * @param {Entry} entry
  * @param {(halves: { url: string, worker: Awaited<ReturnType<typeof startWorker>>,
  *   producer: Awaited<ReturnType<typeof startProducer>> }) => Promise<T>} scene

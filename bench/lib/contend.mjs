@@ -16,18 +16,20 @@ import { shuffled } from './statistics.mjs';
  */
 
 /**
- * Every entry of a line-up once a round, each round in another order. No further round is begun that would, going by
- * the last, end after the budget. A failure of ours or of the floor ends the run; one of the others is its result.
+ * Every entry of a line-up once a round, each round in another order. Unless the command line says how many rounds, no
+ * further one is begun that would, going by the last, end after the budget. A failure of ours or of the floor ends the
+ * run; one of the others is its result.
  * @template T
  * @param {readonly Entry[]} lineUp
- * @param {{ what: string, rounds: number, budgetMs: number }} plan
+ * @param {{ what: string, plan: import('./run-all.mjs').Plan, rounds: number, budgetMs: number }} options
  * @param {(entry: Entry) => Promise<T>} measure
  * @returns {Promise<Map<string, Outcomes<T>>>} by name
  */
-export async function contend(lineUp, { what, rounds, budgetMs }, measure) {
+export async function contend(lineUp, { what, plan, rounds, budgetMs }, measure) {
   const results = new Map(lineUp.map(({ name }) => [name, /** @type {Outcomes<T>} */ ({ values: [], failures: [] })]));
-  const end = performance.now() + budgetMs;
-  for (let round = 1, lastMs = 0; round <= rounds && performance.now() + lastMs <= end; round++) {
+  const times = plan.rounds ?? rounds;
+  const end = plan.rounds === undefined ? performance.now() + budgetMs : Infinity;
+  for (let round = 1, lastMs = 0; round <= times && performance.now() + lastMs <= end; round++) {
     const from = performance.now();
     for (const entry of shuffled(lineUp)) {
       const outcomes = results.get(entry.name);

@@ -3,7 +3,7 @@ import { SCENARIOS } from './scenarios.mjs';
 import { startServer, stopServers } from './server.mjs';
 
 /** Whatever hangs, the run does not: unattended, it must end. */
-const DEADLINE_MS = 45 * 60_000;
+const DEADLINE_MS = 90 * 60_000;
 
 /**
  * @typedef {object} Plan

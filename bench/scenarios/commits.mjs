@@ -8,8 +8,8 @@ import { median, shuffled } from '../lib/statistics.mjs';
 const CLIENTS = [8, 32];
 /** What a commit waits for others at most: 0 on a local disk; 2 ms stand for cloud storage or a synchronous replica. */
 const COMMIT_DELAYS_MS = [0, 2];
-const SECONDS = 2;
-const WARM_UP_SECONDS = 0.5;
+const SECONDS = 1.5;
+const WARM_UP_SECONDS = 0.3;
 const QUIET = { env: { LOG_LEVEL: 'warn', DB_POOL_MAX: String(Math.max(...CLIENTS)) } };
 const VARIANTS = /** @type {const} */ ([
   ['ours, without wake-ups', 'ours', 'none'],
@@ -74,7 +74,7 @@ async function inOneProcess(/** @type {string} */ url, /** @type {number} */ del
     const { pathname } = new URL(url);
     await listener.query(`alter database ${pathname.slice(1)} set commit_siblings = 0`);
     await listener.query(`alter database ${pathname.slice(1)} set commit_delay = ${delayMs * 1_000}`);
-    const child = forkChild({ scenario: 'commits', url, delayMs, times }, { deadlineMs: 180_000 });
+    const child = forkChild({ scenario: 'commits', url, delayMs, times }, { deadlineMs: 600_000 });
     const measured = await child.result;
     await child.ended;
     return new Map(measured);

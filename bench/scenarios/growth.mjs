@@ -6,7 +6,7 @@ import { median } from '../lib/statistics.mjs';
 
 const SIZES = [1, 100];
 const CLAIMS = 40;
-const BUDGET_MS = 120_000;
+const BUDGET_MS = 75_000;
 const WARM_UP_JOBS = 2_000;
 const CHUNK = 500_000;
 const QUIET = { env: { LOG_LEVEL: 'warn' } };
@@ -23,7 +23,7 @@ export const scenario = {
     ];
     return withDatabases(server, lineUp, async (urls) => {
       for (const entry of lineUp) await grow(entry, urls.get(entry.name) ?? '');
-      return contend(lineUp, { what: 'growth', rounds: plan.rounds ?? 3, budgetMs: BUDGET_MS }, (entry) =>
+      return contend(lineUp, { what: 'growth', plan, rounds: 3, budgetMs: BUDGET_MS }, (entry) =>
         measure(entry, urls.get(entry.name) ?? ''),
       );
     });

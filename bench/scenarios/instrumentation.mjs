@@ -1,18 +1,18 @@
 import { spawn } from 'node:child_process';
-import { createHmac, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Agent, createServer, request } from 'node:http';
+import { createServer } from 'node:http';
 import { contend } from '../lib/contend.mjs';
 import { contendersTable, ms, ratio, rounds, whole } from '../lib/format.mjs';
 import { forkChild, track } from '../lib/processes.mjs';
 import { median } from '../lib/statistics.mjs';
 import { until } from '../lib/wait.mjs';
+import { serveLoad } from '../lib/webhook-load.mjs';
 
 const CONNECTIONS = 16;
 const WARM_UP_SECONDS = 2.5;
 const SECONDS = 5;
 const READY_DEADLINE_MS = 20_000;
-const BUDGET_MS = 220_000;
+const BUDGET_MS = 160_000;
 /** Kernel ticks of /proc/<pid>/stat a second: 100 on every Linux that Node supports. */
 const TICKS_PER_SECOND = 100;
 const NUMBER = '+12125550100';
@@ -37,7 +37,7 @@ const LINE_UP = [
 /** What logs, metrics and traces cost the webhook path of the whole product, built, as production starts it. */
 export const scenario = {
   run: ({ server, plan }) =>
-    contend(LINE_UP, { what: 'instrumentation', rounds: plan.rounds ?? 3, budgetMs: BUDGET_MS }, (entry) =>
+    contend(LINE_UP, { what: 'instrumentation', plan, rounds: 3, budgetMs: BUDGET_MS }, (entry) =>
       server.withDatabase((/** @type {string} */ url) => measure(entry.settings, url)),
     ),
 
@@ -115,7 +115,9 @@ async function measure(settings, /** @type {string} */ databaseUrl) {
 
 /** In processes of their own: what is outside of the product, and who posts to it. */
 export function play({ role, baseUrl }) {
-  return role === 'outside' ? beOutside() : load(baseUrl);
+  return role === 'outside'
+    ? beOutside()
+    : serveLoad(`${baseUrl}/webhooks/twilio/voice`, { ...ACCOUNT, to: NUMBER, connections: CONNECTIONS });
 }
 
 async function beOutside() {
@@ -129,56 +131,6 @@ async function beOutside() {
   await new Promise((listening) => collector.listen(0, '127.0.0.1', () => listening(undefined)));
   const { port } = /** @type {import('node:net').AddressInfo} */ (collector.address());
   return { twilio: simulator.baseUrl, collector: `http://127.0.0.1:${port}`, port: await freePort(0) };
-}
-
-function load(/** @type {string} */ baseUrl) {
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
-  process.on('message', async (/** @type {any} */ { id, value: { seconds } }) => {
-    const from = performance.now();
-    const end = from + seconds * 1_000;
-    let posted = 0;
-    const client = async () => {
-      for (; performance.now() < end; posted++) await post(agent, `${baseUrl}/webhooks/twilio/voice`);
-    };
-    try {
-      await Promise.all(Array.from({ length: CONNECTIONS }, client));
-      process.send?.({ type: `answer ${id}`, value: { posted, seconds: (performance.now() - from) / 1_000 } });
-    } catch (error) {
-      process.stderr.write(`${error instanceof Error ? error.stack : error}\n`, () => process.exit(1));
-    }
-  });
-}
-
-let calls = 0;
-
-/** A call of a caller who has not called before, signed as Twilio signs. @returns {Promise<void>} */
-function post(/** @type {Agent} */ agent, /** @type {string} */ url) {
-  const From = `+1303${String(2_000_000 + (calls++ % 8_000_000))}`;
-  const CallSid = `CA${randomUUID().replaceAll('-', '')}`;
-  const params = { AccountSid: ACCOUNT.sid, CallSid, From, To: NUMBER, Direction: 'inbound', CallStatus: 'ringing' };
-  const signed =
-    url +
-    Object.entries(params)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .flat()
-      .join('');
-  const body = new URLSearchParams(params).toString();
-  const headers = {
-    'Content-Type': 'application/x-www-form-urlencoded; charset=UTF-8',
-    'Content-Length': String(Buffer.byteLength(body)),
-    'I-Twilio-Idempotency-Token': randomUUID(),
-    'X-Twilio-Signature': createHmac('sha1', ACCOUNT.token).update(signed).digest('base64'),
-  };
-  return new Promise((resolve, reject) => {
-    const sending = request(url, { method: 'POST', agent, headers, timeout: 10_000 }, (response) => {
-      response.resume().on('end', () => {
-        if (response.statusCode === 200) resolve();
-        else reject(new Error(`a webhook was answered ${response.statusCode}`));
-      });
-    });
-    sending.on('error', reject).on('timeout', () => sending.destroy(new Error('a webhook was not answered')));
-    sending.end(body);
-  });
 }
 
 function startApp({ metrics, traces }, /** @type {Record<string, string>} */ env) {

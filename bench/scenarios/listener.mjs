@@ -10,7 +10,7 @@ const EVERY_MS = [80, 120];
 const WATCHED_MS = 15_000;
 /** Slower than this, nobody was told of the job. */
 const UNTOLD_MS = 250;
-const BUDGET_MS = 110_000;
+const BUDGET_MS = 75_000;
 const ARRIVAL_DEADLINE_MS = 40_000;
 
 /** @type {import('../lib/contend.mjs').Entry[]} */
@@ -27,7 +27,7 @@ const LINE_UP = [
 /** The connection that listens goes silently dead: no error, no end, nothing comes through any more. */
 export const scenario = {
   run: ({ server, plan }) =>
-    contend(LINE_UP, { what: 'listener', rounds: plan.rounds ?? 1, budgetMs: BUDGET_MS }, async (entry) => {
+    contend(LINE_UP, { what: 'listener', plan, rounds: 1, budgetMs: BUDGET_MS }, async (entry) => {
       /** @type {Awaited<ReturnType<typeof startProxy>> | undefined} */
       let proxy;
       const workerUrl = async (/** @type {string} */ url) => {

@@ -13,7 +13,7 @@ const HANDLER_MS = 20;
 const BEFORE_MS = 2_500;
 const SECONDS = 8;
 const SETTLED_MS = 8_000;
-const BUDGET_MS = 120_000;
+const BUDGET_MS = 95_000;
 
 /** @type {import('../lib/contend.mjs').Entry[]} */
 const LINE_UP = [
@@ -36,17 +36,13 @@ export const scenario = {
   async run({ plan }) {
     const server = await startServer();
     try {
-      return await contend(
-        LINE_UP,
-        { what: 'restart', rounds: plan.rounds ?? 2, budgetMs: BUDGET_MS },
-        async (entry) => {
-          const { left } = await loadContender(entry.contender);
-          return onStage(server, entry, (stage) => scene(stage, server, left), {
-            handlerMs: HANDLER_MS,
-            supervised: true,
-          });
-        },
-      );
+      return await contend(LINE_UP, { what: 'restart', plan, rounds: 2, budgetMs: BUDGET_MS }, async (entry) => {
+        const { left } = await loadContender(entry.contender);
+        return onStage(server, entry, (stage) => scene(stage, server, left), {
+          handlerMs: HANDLER_MS,
+          supervised: true,
+        });
+      });
     } finally {
       await server.stop();
     }
