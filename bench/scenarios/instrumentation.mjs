@@ -137,6 +137,7 @@ async function beOutside() {
 
 function startApp({ metrics, traces }, /** @type {Record<string, string>} */ env) {
   const preloads = [...(traces ? [TRACING] : []), ...(metrics ? [] : [WITHOUT_METRICS])];
+  // For a profile: BENCH_APP_NODE_OPTIONS='--cpu-prof --cpu-prof-dir=/tmp/profiles'
   const extra = (process.env.BENCH_APP_NODE_OPTIONS ?? '').split(' ').filter(Boolean);
   const child = spawn(process.execPath, [...extra, ...preloads.flatMap((file) => ['--import', file]), MAIN], {
     env: { PATH: process.env.PATH ?? '', ...env },
