@@ -215,7 +215,7 @@ export class OutboxHarness {
   }
 
   /** Until nothing is left to deliver. */
-  async drained(deadlineMs = 8_000): Promise<void> {
+  async drained(deadlineMs = 20_000): Promise<void> {
     await eventually(async () => (await this.count('infra.outbox_deliveries')) === 0, {
       deadlineMs,
       label: 'the deliveries are drained',
