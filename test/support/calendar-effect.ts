@@ -13,7 +13,11 @@ import type {
   OpenAttempt,
   Outcome,
 } from '../../src/infra/effects/effect.js';
+import { GateLimits } from '../../src/infra/gates/provider-gate.policy.js';
+import { ProviderGates } from '../../src/infra/gates/provider-gates.service.js';
 import { ProviderHttp, type ProviderResponse, ProviderUnreachable } from '../../src/infra/http/provider-http.client.js';
+
+const silent = new PinoLogger({ pinoHttp: { level: 'silent' } });
 
 export type CalendarFault = 'hang' | 'hang_accepted' | 'reset' | 'reset_accepted' | 500 | '500_accepted' | 429 | 409;
 
@@ -92,7 +96,7 @@ export class CalendarWrites implements Effect<CalendarWrite, string> {
   readonly context = 'scheduling';
   staleMarkerMs = 5_000;
   private readonly client: CalendarClient;
-  readonly http = new ProviderHttp(new PinoLogger({ pinoHttp: { level: 'silent' } }));
+  readonly http = new ProviderHttp(silent, new ProviderGates(silent, new GateLimits()));
 
   constructor(
     private readonly database: Database,

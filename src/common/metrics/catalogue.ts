@@ -100,6 +100,18 @@ export const CATALOGUE = {
     help: 'Time a provider took to answer, or to fail.',
     labels: { provider: PROVIDERS, endpoint: open<OperationId>() },
   },
+  provider_breaker_open: {
+    kind: 'gauge',
+    unit: 'accounts',
+    help: 'Accounts that this process leaves alone, because the provider is down or refuses their credentials.',
+    labels: { provider: PROVIDERS },
+  },
+  provider_throttled_total: {
+    kind: 'counter',
+    unit: 'requests',
+    help: 'Requests refused with 429; each one slows the requests of its account down.',
+    labels: { provider: PROVIDERS },
+  },
   outbox_dispatch_lag_seconds: {
     kind: 'gauge',
     unit: 's',

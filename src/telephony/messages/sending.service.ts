@@ -6,7 +6,6 @@ import { EffectivelyOnce } from '../../infra/effects/effectively-once.js';
 import { countSegments } from '../contracts/gsm7.js';
 import type { LineSettings, TextRequest } from '../contracts/telephony.api.js';
 import { TelephonyApi } from '../contracts/telephony.api.js';
-import { TwilioAccounts } from '../integrations/twilio/twilio-accounts.service.js';
 import { Lines } from '../numbers/lines.service.js';
 import type { TextReceipt } from './message-states.service.js';
 import { MESSAGE_BY_KEY, REQUEST_MESSAGE } from './messages.queries.js';
@@ -19,7 +18,6 @@ export class Sending extends TelephonyApi {
 
   constructor(
     private readonly lines: Lines,
-    private readonly accounts: TwilioAccounts,
     database: Database,
     texts: Texts,
   ) {
@@ -44,7 +42,7 @@ export class Sending extends TelephonyApi {
       request.caller,
       request.businessNumber,
       line.messagingServiceSid,
-      line.twilioAccountSid ?? this.accounts.platform.accountSid,
+      this.lines.accountSidOf(line),
       request.body,
       countSegments(request.body).segments,
       request.handlerElapsedMs,

@@ -47,8 +47,10 @@ export class Texts implements Effect<Text, TextReceipt> {
     private readonly logger: PinoLogger,
   ) {}
 
-  timings({ purpose }: Text): EffectTimings {
-    const { staleMarkerMs, backoffBaseMs, lookAtMs } = this.waits;
+  timings({ purpose, account_sid }: Text): EffectTimings {
+    const { staleMarkerMs, lookAtMs } = this.waits;
+    // While the account's gate is shut, the gate does the waiting: whoever waits beside it comes late.
+    const backoffBaseMs = this.twilio.shutForMs(account_sid) > 0 ? 0 : this.waits.backoffBaseMs;
     const tooLateMs = TOO_LATE_MS[purpose];
     return { staleMarkerMs, backoffBaseMs, lookAtMs: lookAtMs[purpose], tooLateMs, maxResends: MAX_RESENDS };
   }
@@ -67,6 +69,8 @@ export class Texts implements Effect<Text, TextReceipt> {
 
   async prepare(message: Text): Promise<(attempt: number) => Promise<Outcome<TextReceipt>>> {
     if (this.config.env.PAUSE_OUTBOUND_SMS) throw new Snooze(this.waits.pausedLookMs, 'outbound_paused');
+    const shutForMs = this.twilio.shutForMs(message.account_sid);
+    if (shutForMs > 0) throw new Snooze(shutForMs, 'provider_gate_shut');
     const account = await this.accountOf(message);
     const { message_id: id, messaging_service_sid: messagingServiceSid } = message;
     return (attempt) =>

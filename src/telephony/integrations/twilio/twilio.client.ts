@@ -4,15 +4,14 @@ import twilio from 'twilio';
 import { ProviderCall } from '../../../common/decorators/provider-call.decorator.js';
 import { Config } from '../../../infra/config/config.js';
 import type { NotAccepted, Outcome } from '../../../infra/effects/effect.js';
-import { ProviderHttp, ProviderUnreachable } from '../../../infra/http/provider-http.client.js';
+import { ProviderGates } from '../../../infra/gates/provider-gates.service.js';
+import { ProviderHttp, ProviderUnreachable, retryAfterMs } from '../../../infra/http/provider-http.client.js';
 import type { TextReceipt } from '../../messages/message-states.service.js';
 import { isRepairable, SendingTimings } from '../../messages/sending.policy.js';
 import type { TwilioAccount } from './twilio-accounts.service.js';
 import { classifyTwilioError } from './twilio-error-codes.js';
 
 const LIST_PAGE = 50;
-/** A caller is waiting: a provider that asks for more patience than this is asked again all the same. */
-const MAX_RETRY_AFTER_MS = 60_000;
 
 export interface OutgoingText {
   to: string;
@@ -59,7 +58,13 @@ export class TwilioClient {
     private readonly config: Config,
     private readonly http: ProviderHttp,
     private readonly timings: SendingTimings,
+    private readonly gates: ProviderGates,
   ) {}
+
+  /** How long not to ask for anything on an account, in ms; 0: it may be asked. */
+  shutForMs(accountSid: string): number {
+    return this.gates.waitMs('twilio', accountSid);
+  }
 
   /** Asks for one text, once; what to do next is the sender's policy. */
   @ProviderCall({ provider: 'twilio', endpoint: 'messages.create' })
@@ -110,6 +115,7 @@ export class TwilioClient {
       const url = options.uri.replace('https://api.twilio.com', this.config.env.TWILIO_API_BASE_URL);
       const credentials = Buffer.from(`${options.username}:${options.password}`).toString('base64');
       const response = await this.http.request({
+        account: options.username,
         method: options.method.toUpperCase() as 'GET' | 'POST',
         url,
         headers: {
@@ -142,11 +148,6 @@ function parse(body: string): Record<string, unknown> | undefined {
   }
 }
 
-function retryAfterMs(header: string | undefined): number | undefined {
-  const seconds = Number.parseInt(header ?? '', 10);
-  return seconds >= 0 ? Math.min(MAX_RETRY_AFTER_MS, seconds * 1_000) : undefined;
-}
-
 function outcomeOf(error: unknown): NotAccepted {
   if (error instanceof ProviderUnreachable) {
     return { kind: error.processed === 'no' ? 'not_processed' : 'unknown', httpStatus: error.kind };
@@ -155,8 +156,8 @@ function outcomeOf(error: unknown): NotAccepted {
   if (!(error instanceof TwilioProblem)) return { kind: 'unknown', httpStatus: 'network' };
   const { status, code, retryAfterMs } = error;
   const httpStatus = String(status);
-  // "Never processed and always safe to retry", says the provider's own page on 20429.
-  if (status === 429) return { kind: 'not_processed', httpStatus, errorCode: code, retryAfterMs };
+  // "Never processed and always safe to retry", says the provider's own page on 20429; and 401 is no word on this text.
+  if (status === 429 || status === 401) return { kind: 'not_processed', httpStatus, errorCode: code, retryAfterMs };
   if (status >= 400 && status < 500) {
     const meaning = classifyTwilioError(code);
     if (meaning.retry === 'later') return { kind: 'not_processed', httpStatus, errorCode: code, retryAfterMs };
