@@ -159,6 +159,12 @@ describe('the token bucket', () => {
   });
 });
 
+it('an open breaker through which nobody asks any more is forgotten after ten minutes', () => {
+  const gate = new Gate().request(DOWN, 5);
+  expect(isIdle(gate.state, 600_000, limits)).toBe(false);
+  expect(isIdle(gate.state, 601_001, limits)).toBe(true);
+});
+
 it('a gate that nothing passes through any more is forgotten, one that has seen failures is not', () => {
   const gate = new Gate().request(ANSWERED);
   expect(isIdle(gate.state, 1_000, limits)).toBe(true);

@@ -24,6 +24,8 @@ export class GateLimits {
   rateFloor = 2;
   /** Requests a second that are added each second after a 429. */
   rateGrowth = 10;
+  /** An open breaker that nobody asked anything through for so long tells nothing any more. */
+  forgetAfterMs = 600_000;
   /** Refusals for throttling within so long are one event: they were under way together. */
   slowDownOnceInMs = 1_000;
 }
@@ -83,7 +85,8 @@ export function opensInMs(state: GateState, now: number, limits: GateLimits): nu
 
 /** Whether it has nothing to remember. */
 export function isIdle(state: GateState, now: number, limits: GateLimits): boolean {
-  const isBusy = state.inFlight > 0 || state.failures > 0 || state.openings > 0 || now < state.shutUntil;
+  if (state.openings > 0) return state.inFlight === 0 && now - state.shutUntil > limits.forgetAfterMs;
+  const isBusy = state.inFlight > 0 || state.failures > 0 || now < state.shutUntil;
   return !isBusy && tokensAt(state, now, limits) >= limits.rateCeiling;
 }
 

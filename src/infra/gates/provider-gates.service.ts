@@ -93,7 +93,7 @@ export class ProviderGates {
   full(held: (name: string) => number): string[] {
     const full: string[] = [];
     for (const [name, gate] of this.gates) {
-      if (isIdle(gate.state, performance.now(), this.limits)) this.gates.delete(name);
+      if (isIdle(gate.state, performance.now(), this.limits)) this.forget(name, gate);
       else if (held(name) >= this.slots(name)) full.push(name);
     }
     return full;
@@ -101,8 +101,7 @@ export class ProviderGates {
 
   private tell(name: GateName, { provider, state }: Gate, before: GateState, now: number): void {
     if (state.openings > 0 !== before.openings > 0 || state.cause !== before.cause) {
-      const open = [...this.gates.values()].filter((gate) => gate.provider === provider && gate.state.openings > 0);
-      metrics.set('provider_breaker_open', open.length, { provider });
+      this.show(provider);
       const level = state.cause === undefined ? 'info' : state.cause === 'credentials' ? 'error' : 'warn';
       const what = state.cause === undefined ? 'works again' : 'is left alone';
       this.logger[level]({ provider, gate: name, reason: state.cause ?? before.cause }, `provider ${what}`);
@@ -110,6 +109,16 @@ export class ProviderGates {
     const [slots, slotsBefore] = [slotsOf(state, now, this.limits), slotsOf(before, now, this.limits)];
     if (slots === 0 && slotsBefore > 0) for (const watcher of this.watchers) watcher.onShut(name);
     if (slots > 0 && before.openings > state.openings) for (const watcher of this.watchers) watcher.onOpen();
+  }
+
+  private forget(name: string, { provider, state }: Gate): void {
+    this.gates.delete(name);
+    if (state.openings > 0) this.show(provider);
+  }
+
+  private show(provider: Provider): void {
+    const open = [...this.gates.values()].filter((gate) => gate.provider === provider && gate.state.openings > 0);
+    metrics.set('provider_breaker_open', open.length, { provider });
   }
 
   /** One alarm a gate; whoever waits looks again. */
