@@ -89,14 +89,23 @@ export class ProviderGates {
     return state.isProbing ? PROBE_LOOK_MS : opensInMs(state, performance.now(), this.limits);
   }
 
-  /** The gates of which no more should be taken in when `held` rows of each are held already. */
-  full(held: (name: string) => number): string[] {
+  /**
+   * The gates of which no more should be taken in at will when `held` rows of each are held already, and those of them
+   * that wait for a probe.
+   */
+  narrow(held: (name: string) => number): { full: string[]; toProbe: string[] } {
     const full: string[] = [];
+    const toProbe: string[] = [];
     for (const [name, gate] of this.gates) {
       if (isIdle(gate.state, performance.now(), this.limits)) this.forget(name, gate);
-      else if (held(name) >= this.slots(name)) full.push(name);
+      else {
+        const isFull = held(name) >= this.slots(name);
+        const isHalfOpen = gate.state.openings > 0;
+        if (isFull || isHalfOpen) full.push(name);
+        if (!isFull && isHalfOpen) toProbe.push(name);
+      }
     }
-    return full;
+    return { full, toProbe };
   }
 
   private tell(name: GateName, { provider, state }: Gate, before: GateState, now: number): void {

@@ -7,6 +7,8 @@ export class InfraOutboxGate20261123100700 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`
       alter table infra.outbox_deliveries add column gate text;
+      create index outbox_deliveries_gate on infra.outbox_deliveries (gate, available_at, delivery_id)
+        where gate is not null;
       comment on column infra.outbox_deliveries.gate is 'provider:account that its handler will ask; null: none';
     `);
   }
