@@ -110,9 +110,12 @@ export class FairQueue {
     return this.suspects.some((suspect) => suspect.lane === lane);
   }
 
-  /** Whether any of these gates lets no more rows through than are held for it already. */
+  /**
+   * Whether any of these gates lets no more rows through than are held for it already. A single one is not for a new
+   * row: it is the probe of a half-open gate, and others have waited longer.
+   */
   isShut(gates: readonly (string | undefined)[]): boolean {
-    return gates.some((gate) => gate !== undefined && this.heldFor(gate) >= this.slots(gate));
+    return gates.some((gate) => gate !== undefined && this.slots(gate) <= Math.max(1, this.heldFor(gate)));
   }
 
   private isFree(delivery: Delivery): boolean {

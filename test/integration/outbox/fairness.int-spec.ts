@@ -90,7 +90,7 @@ describe('fairness', () => {
         expect(plan).toContain('outbox_deliveries_lane');
         expect(plan).not.toContain('Hash Join');
       }
-      const { rows } = await client.query(CLAIM, [1, 100, 15_000, [], 0, '0']);
+      const { rows } = await client.query(CLAIM, [1, 15_000, 100, [], [], 0, '0']);
       expect(rows).toHaveLength(1);
     } finally {
       await client.query('rollback');
