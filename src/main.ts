@@ -1,11 +1,19 @@
 import 'reflect-metadata';
 import { createApp } from './app.factory.js';
+import { createLogger } from './common/logging/logger.js';
+import { redactText } from './common/logging/redactor.js';
 import { flushTraces } from './common/tracing/kept-traces.js';
 import { type Config, ConfigError, loadConfig } from './infra/config/config.js';
 import { Lifecycle } from './infra/health/lifecycle.service.js';
 import { Shutdown } from './infra/health/shutdown.js';
 
 const shutdown = new Shutdown();
+
+// What nobody caught ends the process at once, as by Node's default, but passes the redactor on its way to the log.
+process.on('uncaughtException', (error) => {
+  createLogger({ level: 'fatal' }).fatal({ err: error }, 'uncaught exception');
+  process.exit(1);
+});
 
 async function main(): Promise<void> {
   shutdown.onSignal(0);
@@ -43,6 +51,6 @@ function portTaken(error: unknown, config: Config): Error | undefined {
 main().catch((error: unknown) => {
   if (shutdown.begun) return;
   const text = error instanceof ConfigError ? error.message : error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${redactText(text ?? '')}\n`);
   return shutdown.exit(1);
 });

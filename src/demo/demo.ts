@@ -5,7 +5,6 @@ import { parseArgs } from 'node:util';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { pino } from 'pino';
 import { createApp } from '../app.factory.js';
-import { createLogger } from '../common/logging/logger.js';
 import { type Config, ConfigError, loadConfig } from '../infra/config/config.js';
 import { Lifecycle } from '../infra/health/lifecycle.service.js';
 import { Shutdown } from '../infra/health/shutdown.js';
@@ -65,9 +64,8 @@ class Demo {
     const config = loadConfig({ ...given, PUBLIC_BASE_URL: `http://127.0.0.1:${port}`, ...surroundings.env });
     const logFile = join(dataDir, 'demo.log');
     mkdirSync(dataDir, { recursive: true });
-    const logger = createLogger({ level: config.env.LOG_LEVEL }, pino.destination({ dest: logFile, sync: false }));
     const app = await shutdown.start(
-      () => createApp(config, logger),
+      () => createApp(config, pino.destination({ dest: logFile, sync: false })),
       (started) => {
         started.get(Lifecycle).beginShutdown();
         return started.close();

@@ -212,6 +212,7 @@ describe('promtool (skipped where it is not installed: apt-get install prometheu
       ['\n            and max by (slo) (slo_burn_rate{window="6h"}) > 1', ''],
       ['max by (collector)\n            (nmc_collector', 'min by (collector)\n            (nmc_collector'],
       ['max(outbox_dead_letters) > 0', 'sum(outbox_dead_letters) > 0'],
+      ['max(db_oldest_snapshot_age_seconds) > 900', 'max(db_oldest_snapshot_age_seconds) > 0'],
       ['up{job=~"nevermisscall.*"} == 0', 'up == 0'],
       ['absent(up{job=~"nevermisscall.*"} == 1)', 'absent(up{job=~"nevermisscall.*"})'],
       ['min by (collector) (nmc_collector_last', 'max by (collector) (nmc_collector_last'],

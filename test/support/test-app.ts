@@ -3,7 +3,6 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import pg from 'pg';
 import supertest from 'supertest';
 import { createApp } from '../../src/app.factory.js';
-import { createLogger } from '../../src/common/logging/logger.js';
 import { freePort, SIMULATED_ACCOUNT } from '../../src/demo/development.js';
 import { TwilioSimulator, type TwilioSimulatorOptions } from '../../src/demo/simulators/twilio/twilio-simulator.js';
 import { loadConfig } from '../../src/infra/config/config.js';
@@ -62,7 +61,7 @@ export class TestApp {
         done();
       },
     });
-    const app = await createApp(config, createLogger({ level: config.env.LOG_LEVEL }, sink));
+    const app = await createApp(config, sink);
     Object.assign(app.get(SendingTimings, { strict: false }), options.sendingTimings);
     await app.listen({ host: '127.0.0.1', port });
     const db = new pg.Pool({ connectionString: database.url, max: 2 });

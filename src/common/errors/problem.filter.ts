@@ -1,7 +1,9 @@
+import { STATUS_CODES } from 'node:http';
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PinoLogger } from 'nestjs-pino';
 import { currentContext } from '../context/context.js';
+import { describeRequest } from '../interceptors/http-edge.interceptor.js';
 import { AppError } from './app-error.js';
 
 interface Problem {
@@ -25,6 +27,9 @@ export class ProblemFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const request = host.switchToHttp().getRequest<FastifyRequest>();
     const problem = this.problemOf(error, request);
+    // Not the title of what is not ours: it may repeat the URL, or a piece of the body.
+    const message = error instanceof AppError ? error.message : STATUS_CODES[problem.status];
+    describeRequest(request, { error_code: problem.code, error_message: message });
     if (error instanceof AppError) this.logger[error.logLevel]({ err: error }, 'request refused');
     else if (problem.status >= 500) this.logger.error({ err: error }, 'request failed');
     if (problem.status === 401) reply.header('www-authenticate', 'Basic realm="nevermisscall", charset="UTF-8"');

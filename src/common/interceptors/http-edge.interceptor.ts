@@ -84,7 +84,8 @@ function record(request: FastifyRequest, reply: FastifyReply, edge: Edge, logger
       route,
       status: reply.statusCode,
       latency_ms: Math.round(latencyMs * 10) / 10,
-      ...(webhook && { provider: webhook.provider }),
+      // Refused before anything of it was believed, a webhook has no event.
+      ...(webhook && { provider: webhook.provider, event_id: null }),
       ...edge.facts,
     },
     'request completed',

@@ -4,7 +4,7 @@ import { AppError } from '../errors/app-error.js';
 import { metrics } from '../metrics/metrics.js';
 import { createLogger } from './logger.js';
 
-function capture(level = 'info') {
+function capture(level = 'info', bodyPreview?: boolean) {
   const lines: Record<string, unknown>[] = [];
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -12,7 +12,7 @@ function capture(level = 'info') {
       done();
     },
   });
-  return { logger: createLogger({ level }, sink), lines };
+  return { logger: createLogger({ level, bodyPreview }, sink), lines };
 }
 
 const journey = { correlationId: 'c-1', causationId: 'e-1', tenantId: 't-1', module: 'telephony' } as const;
@@ -82,5 +82,28 @@ describe('the logger', () => {
     const before = await phones();
     logger.info('one +14155550132, two +14155550133');
     expect((await phones()) - before).toBe(2);
+  });
+
+  it('leaves a body out, unless previews are switched on', () => {
+    const body = 'Boiler broken, ring 4155550132 or jane@example.com as soon as you can';
+    const off = capture();
+    off.logger.info({ body_preview: body }, 'a text');
+    expect(off.lines[0]).not.toHaveProperty('body_preview');
+    const on = capture('info', true);
+    on.logger.info({ body_preview: body }, 'a text');
+    expect(on.lines[0]?.['body_preview']).toBe('Boiler broken, ring ***0132 or ***@*** as soon as ');
+    on.logger.info({ body_preview: undefined }, 'a text');
+    expect(on.lines[1]).not.toHaveProperty('body_preview');
+  });
+
+  it.each([
+    ['a text', 'rejected +14155550132', 'rejected ***0132'],
+    ['an object with a stack', { message: 'x', stack: 'Error\n    at secret.ts:1' }, '[object Object]'],
+    ['nothing', undefined, 'undefined'],
+  ])('shows no stack of %s that was thrown', (_what, thrown, shown) => {
+    const { logger, lines } = capture();
+    logger.error({ err: thrown }, 'failed');
+    expect(lines[0]).toMatchObject({ error_message: shown, message: 'failed' });
+    expect(JSON.stringify(lines[0])).not.toMatch(/secret\.ts|"stack"/);
   });
 });

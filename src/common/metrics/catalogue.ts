@@ -118,6 +118,12 @@ export const CATALOGUE = {
     help: 'Deliveries that gave up and wait for a person.',
     scope: 'shared',
   },
+  outbox_dead_tuples: {
+    kind: 'gauge',
+    unit: 'rows',
+    help: 'Dead rows of outbox_deliveries that vacuum has not removed yet, as Postgres estimates them.',
+    scope: 'shared',
+  },
   outbox_dispatch_attempts_total: {
     kind: 'counter',
     unit: 'attempts',
@@ -310,6 +316,18 @@ export const CATALOGUE = {
     help: 'Connections that the Postgres server allows, for all its clients together.',
     scope: 'shared',
   },
+  db_oldest_snapshot_age_seconds: {
+    kind: 'gauge',
+    unit: 's',
+    help: 'Age of the oldest transaction, open or prepared, that keeps vacuum from removing dead rows; 0 without one. Absent while sessions of other roles are hidden from ours: grant pg_read_all_stats.',
+    scope: 'shared',
+  },
+  db_oldest_xmin_age_transactions: {
+    kind: 'gauge',
+    unit: 'transactions',
+    help: 'Transactions begun since the oldest one that vacuum must still respect: for a session, a standby, a replication slot or a prepared transaction. Absent while sessions of other roles are hidden from ours.',
+    scope: 'shared',
+  },
   cpu_utilization_percent: {
     kind: 'gauge',
     unit: '%',
@@ -330,6 +348,16 @@ export const CATALOGUE = {
     kind: 'counter',
     unit: 'lines',
     help: 'Log lines withheld because the redactor failed.',
+  },
+  log_unmasked_active: {
+    kind: 'gauge',
+    unit: 'bool',
+    help: '1 while this process also writes its log unmasked to a file.',
+  },
+  log_unmasked_lines_total: {
+    kind: 'counter',
+    unit: 'lines',
+    help: 'Log lines written unmasked to a file that expires.',
   },
   trace_promotions_total: {
     kind: 'counter',

@@ -43,8 +43,10 @@ export const COLLECTORS = [
   'projectors',
   'ledger',
   'outbox',
+  'outbox_table',
   'db_pool',
   'db_server',
+  'db_snapshots',
   'process_usage',
 ] as const;
 export type Collector = (typeof COLLECTORS)[number];

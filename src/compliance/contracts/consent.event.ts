@@ -2,10 +2,9 @@ import { z } from 'zod';
 import { defineEvent } from '../../infra/outbox/event.js';
 
 const consent = z.object({
-  phone: z.string(),
-  basis: z.enum(['keyword', 'provider_refusal']),
-  /** MessageSid, or our message id. */
-  evidence_id: z.string(),
+  phone: z.string().describe('E.164'),
+  basis: z.enum(['keyword', 'provider_refusal']).describe('What says so'),
+  evidence_id: z.string().describe('MessageSid, or our message id'),
 });
 
 export const OptOutRecorded = defineEvent({

@@ -7,9 +7,9 @@ export const ConversationStarted = defineEvent({
   description: 'The first contact between a caller and a business.',
   schema: z.object({
     thread_id: z.uuid(),
-    caller: z.string(),
-    business_number: z.string(),
+    caller: z.string().describe('E.164'),
+    business_number: z.string().describe('The number that was called or texted'),
     trigger: z.enum(['call', 'text']),
-    trigger_id: z.uuid(),
+    trigger_id: z.uuid().describe('The call or inbound text'),
   }),
 });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_UNMASKED_MS } from '../../common/logging/unmasked-copy.js';
 
 const port = z.coerce.number().int().min(1).max(65_535);
 const positive = (max: number) => z.coerce.number().int().min(1).max(max);
@@ -22,7 +23,20 @@ export const environmentSchema = z.object({
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
   /** Pool size of this process; the outbox dispatcher has four connections of its own beside it. */
   DB_POOL_MAX: positive(500).default(10),
+  /** Where this process may keep files: the embedded database of development, the unmasked copy of the log. */
+  DATA_DIR: z.string().min(1).default('.data'),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  /** Shows the first 50 code points of message bodies in the log, redacted. */
+  LOG_BODY_PREVIEW: flag.default(false),
+  /**
+   * Until then the lines of the log are also written, unmasked, to `log-unmasked.<pid>.ndjson` in `DATA_DIR`, which is
+   * deleted at that time or when the process ends. A time that is over is no error: a restart must not fail of it.
+   */
+  LOG_UNMASKED_UNTIL: z.iso
+    .datetime({ offset: true, error: 'must be an ISO time with its offset' })
+    .transform((value) => new Date(value))
+    .refine((time) => time.getTime() <= Date.now() + MAX_UNMASKED_MS, 'must be at most 4 hours ahead')
+    .optional(),
   OPS_USERNAME: credentialPart,
   OPS_PASSWORD: credentialPart,
   /** Comma-separated, as many as `METRICS_PASSWORD`, so that credentials can be rotated. */
@@ -43,6 +57,12 @@ export const environmentSchema = z.object({
   OUTBOX_POLL_MS: positive(60_000).default(1000),
   /** Kill switch: nothing is sent, everything is kept. */
   PAUSE_OUTBOUND_SMS: flag.default(false),
+  /** Read by OpenTelemetry before anything of ours runs; here only so that a mistake in it does not go unnoticed. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: url.optional(),
+  OTEL_EXPORTER_OTLP_PROTOCOL: z
+    .enum(['http/protobuf', 'http/json'], 'must be http/protobuf or http/json; a collector takes them on port 4318')
+    .optional(),
+  OTEL_TRACES_SAMPLER_ARG: z.coerce.number().min(0).max(1).optional(),
 });
 
 export type Environment = z.output<typeof environmentSchema>;

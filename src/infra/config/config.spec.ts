@@ -74,9 +74,33 @@ describe('configuration', () => {
     ['METRICS_ALLOW_IPS', '10.0.0.0/33'],
     ['CREDENTIALS_KEY', Buffer.alloc(16).toString('base64')],
     ['PAUSE_OUTBOUND_SMS', 'yes'],
+    ['LOG_BODY_PREVIEW', '1'],
+    ['LOG_UNMASKED_UNTIL', 'tomorrow'],
+    ['LOG_UNMASKED_UNTIL', '2026-11-23T12:00:00'],
+    ['LOG_UNMASKED_UNTIL', new Date(Date.now() + 4.01 * 3_600_000).toISOString()],
+    ['OTEL_EXPORTER_OTLP_PROTOCOL', 'grpc'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4317'],
+    ['OTEL_TRACES_SAMPLER_ARG', '10%'],
     ['PUBLIC_BASE_URL', 'ftp://api.example.com'],
     ['DB_POOL_MAX', '0'],
   ])('refuses %s=%s', (name, value) => {
     expect(problemsOf({ ...production, [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name}: `))]);
+  });
+
+  it('takes an end of unmasked lines up to four hours ahead, and one that is over', () => {
+    const { LOG_UNMASKED_UNTIL: unset, LOG_BODY_PREVIEW } = loadConfig(production).env;
+    expect([unset, LOG_BODY_PREVIEW]).toEqual([undefined, false]);
+    for (const hours of [3.99, -24]) {
+      const until = new Date(Date.now() + hours * 3_600_000);
+      expect(loadConfig({ ...production, LOG_UNMASKED_UNTIL: until.toISOString() }).env.LOG_UNMASKED_UNTIL).toEqual(
+        until,
+      );
+    }
+  });
+
+  it('says where OTLP over gRPC has to go', () => {
+    expect(problemsOf({ ...production, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' })).toEqual([
+      'OTEL_EXPORTER_OTLP_PROTOCOL: must be http/protobuf or http/json; a collector takes them on port 4318',
+    ]);
   });
 });

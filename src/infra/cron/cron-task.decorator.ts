@@ -1,4 +1,4 @@
-import { applyDecorators } from '@nestjs/common';
+import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { Cron } from '@nestjs/schedule';
 import { v7 as uuidv7 } from 'uuid';
 import { MODULES, runInContext } from '../../common/context/context.js';
@@ -12,6 +12,9 @@ export interface CronTaskOptions {
   every: string;
 }
 
+/** Marks a method as scheduled, so that a test can find those that the scheduler does not know. */
+export const CRON_TASK = Symbol('cron:task');
+
 /**
  * A scheduled method, in one word: its own unit of work and span inside, Nest's `@Cron` outside, in the order that
  * keeps the job registered. Runs of one task never overlap: a run still under way makes the next one wait its turn.
@@ -20,6 +23,7 @@ export interface CronTaskOptions {
 export function CronTask(options: CronTaskOptions): MethodDecorator {
   const module = MODULES.find((name) => options.name.startsWith(`${name}.`)) ?? 'infra';
   return applyDecorators(
+    SetMetadata(CRON_TASK, options),
     Cron(options.every, { name: options.name, waitForCompletion: true }),
     wrapMethod((original, self, args) =>
       runInContext({ correlationId: uuidv7(), module }, () =>

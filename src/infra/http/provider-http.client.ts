@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import { PinoLogger } from 'nestjs-pino';
+import { Observed } from '../../common/decorators/observed.decorator.js';
 import { currentProviderOperation } from '../../common/decorators/provider-call.decorator.js';
 import type { ProviderStatus } from '../../common/metrics/catalogue.js';
 import { metrics } from '../../common/metrics/metrics.js';
@@ -15,6 +16,8 @@ export interface ProviderRequest {
   query?: Record<string, unknown>;
   /** Already encoded. */
   body?: string;
+  /** What somebody is told in it, for the log line; shown only as LOG_BODY_PREVIEW allows. */
+  messageBody?: string;
   /** From the first byte of the connection to the last of the answer. */
   timeoutMs: number;
 }
@@ -71,17 +74,22 @@ export class ProviderHttp implements OnApplicationShutdown {
   constructor(private readonly logger: PinoLogger) {}
 
   /** @throws ProviderUnreachable */
+  @Observed('integration_http_latency_ms', currentProviderOperation)
   async request(request: ProviderRequest): Promise<ProviderResponse> {
     const operation = currentProviderOperation();
     if (!operation) throw new Error('A provider request needs a @ProviderCall around it, which names it');
     const startedAt = performance.now();
     const record = (status: ProviderStatus, more: Record<string, unknown> = {}) => {
-      const latencyMs = performance.now() - startedAt;
       metrics.increment('integration_http_requests_total', { ...operation, status });
-      metrics.observe('integration_http_latency_ms', latencyMs, operation);
       const level = /^[1-4]/.test(status) ? 'info' : 'warn';
       this.logger[level](
-        { ...operation, status, latency_ms: Math.round(latencyMs * 10) / 10, ...more },
+        {
+          ...operation,
+          status,
+          latency_ms: Math.round((performance.now() - startedAt) * 10) / 10,
+          body_preview: request.messageBody,
+          ...more,
+        },
         'provider answered',
       );
     };
@@ -105,7 +113,7 @@ export class ProviderHttp implements OnApplicationShutdown {
       return { status: response.status, body: response.data, headers };
     } catch (error) {
       const failure = failureOf(error, connected);
-      record(failure.kind, { error_code: failure.code });
+      record(failure.kind, { error_code: failure.code, error_message: failure.message });
       throw failure;
     }
   }

@@ -3,7 +3,7 @@
  * What the tracker has not been told yet is read from its own undelivered and dead deliveries, so that a stuck outbox
  * cannot hide waiting callers. Open calls younger than $2 seconds are undecided and wait.
  * `now()` bounds the window, because no index serves a comparison with the volatile `clock_timestamp()`.
- * Indexes: first_responses_window, outbox_deliveries_lane.
+ * Indexes: first_responses_window, outbox_deliveries_first_response.
  */
 export const FIRST_SMS_WINDOW = `
   with untold as (

@@ -2,7 +2,7 @@ import { Controller, Header, Query, Req, UseGuards } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { PinoLogger } from 'nestjs-pino';
 import { Webhook } from '../../common/decorators/webhook.decorator.js';
-import { elapsedMs } from '../../common/interceptors/http-edge.interceptor.js';
+import { describeRequest, elapsedMs } from '../../common/interceptors/http-edge.interceptor.js';
 import { Config } from '../../infra/config/config.js';
 import { Tenants } from '../../infra/tenancy/tenants.service.js';
 import { type CallDecision, type CallSighting, Calls } from '../calls/calls.service.js';
@@ -69,6 +69,7 @@ export class TwilioWebhooks {
   smsInbound(@Req() request: FastifyRequest): Promise<string> {
     return this.intake.take(request, 'sms_inbound', ['MessageSid'], async (intake) => {
       const line = await this.lineOf(intake);
+      describeRequest(request, { body_preview: intake.form.first('Body') });
       if (line) await this.inbound.receive(intake.tx, line, intake.form, () => elapsedMs(request));
       return acknowledge();
     });

@@ -44,7 +44,7 @@ export class WebhookIntake {
     const form = parseForm(request.rawBody);
     const parts = ['AccountSid', ...identity].map((name) => required(form, name));
     const dedupeKey = [endpoint, ...parts].join(':');
-    describeRequest(request, { event_id: dedupeKey });
+    describeRequest(request, { event_id: dedupeKey, from: form.first('From') });
 
     return this.database.transaction(async (tx) => {
       // Escaped NUL is what JSON in Postgres refuses.

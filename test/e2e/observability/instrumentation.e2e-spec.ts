@@ -1,6 +1,11 @@
-import { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { globSync } from 'node:fs';
+import { DiscoveryService } from '@nestjs/core';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { PROVIDER_OPERATION } from '../../../src/common/decorators/provider-call.decorator.js';
+import { CRON_TASK, type CronTaskOptions } from '../../../src/infra/cron/cron-task.decorator.js';
+import { SUBSCRIPTIONS, type SubscriptionMetadata } from '../../../src/infra/outbox/on-outbox-event.decorator.js';
+import { Subscribers } from '../../../src/infra/outbox/subscribers.service.js';
+import { type DeclaredMethod, declaredMethods, publicMethodsOf } from '../../support/declared-methods.js';
 import { eventually } from '../../support/eventually.js';
 import { BUSINESS_NUMBER, TestApp } from '../../support/test-app.js';
 
@@ -12,37 +17,89 @@ describe('instrumentation', () => {
   });
   afterAll(() => app.stop());
 
-  /** Class and method of every public, asynchronous method of the providers whose class is called so. */
-  function methodsOf(classes: RegExp): { name: string; method: object }[] {
-    const scanner = new MetadataScanner();
-    const providers = app.app.get(DiscoveryService, { strict: false }).getProviders();
-    const instances = new Set(
-      providers.map(({ instance }) => instance).filter((one) => classes.test(one?.constructor?.name)),
-    );
-    return [...instances].flatMap((instance) => {
-      const prototype = Object.getPrototypeOf(instance) as Record<string, object>;
-      return scanner.getAllMethodNames(prototype).flatMap((key) => {
-        const method = prototype[key];
-        return method ? [{ name: `${instance.constructor.name}.${key}`, method }] : [];
-      });
-    });
+  /** What the running app has of a class, whether it is provided or a controller; undefined when it is neither. */
+  function methodOf({ className, method }: DeclaredMethod): object | undefined {
+    const discovery = app.app.get(DiscoveryService, { strict: false });
+    const instance = [...discovery.getProviders(), ...discovery.getControllers()]
+      .map((wrapper) => wrapper.instance)
+      .find((one) => one?.constructor?.name === className);
+    return instance?.[method];
   }
 
-  it('registers every cron under its name', () => {
+  const metadataOf = (key: unknown, declared: DeclaredMethod): unknown => {
+    const method = methodOf(declared);
+    return method && Reflect.getMetadata(key, method);
+  };
+  const nameOf = ({ file, method }: DeclaredMethod) => `${file} ${method}`;
+
+  it('registers every task that the source declares, under its name, and nothing else', () => {
+    const tasks = declaredMethods('**/*.ts').filter(({ decorators }) => decorators.includes('CronTask'));
+    const names = tasks.map((task) => (metadataOf(CRON_TASK, task) as CronTaskOptions | undefined)?.name);
+    expect(names).not.toContain(undefined);
     const jobs = app.app.get(SchedulerRegistry, { strict: false }).getCronJobs();
-    const crons = methodsOf(/Cron$/).filter(({ method }) => Reflect.getMetadata('SCHEDULE_CRON_OPTIONS', method));
-    expect([...jobs.keys()].sort()).toEqual([
-      'infra.db_pool',
-      'infra.db_server',
-      'infra.outbox_backlog',
-      'infra.outbox_partitions',
-      'infra.outbox_safety_net',
-      'infra.process_usage',
-      'reporting.ledger',
-      'reporting.slo_budget',
-      'reporting.slo_first_sms',
+    expect([...jobs.keys()].sort()).toEqual(names.sort());
+    for (const [name, job] of jobs) expect([name, job.isActive]).toEqual([name, true]);
+    expect(names.length).toBeGreaterThanOrEqual(9);
+  });
+
+  it('has no cron file without a task, and no bare @Cron, which has neither name nor unit of work', () => {
+    const files = globSync('src/**/*.cron.ts').map((file) => file.replace(/^src\//, ''));
+    const withTasks = new Set(
+      declaredMethods('**/*.cron.ts')
+        .filter(({ decorators }) => decorators.includes('CronTask'))
+        .map(({ file }) => file),
+    );
+    expect([...withTasks].sort()).toEqual(files.sort());
+    const bare = declaredMethods('**/*.ts').filter(({ decorators }) =>
+      decorators.some((name) => ['Cron', 'Interval', 'Timeout'].includes(name)),
+    );
+    expect(bare).toEqual([]);
+  });
+
+  it('observes every public method of every provider client', () => {
+    const methods = declaredMethods('*/integrations/**/*.client.ts');
+    expect(methods.filter((method) => metadataOf(PROVIDER_OPERATION, method) === undefined).map(nameOf)).toEqual([]);
+    expect(methods.length).toBeGreaterThanOrEqual(2);
+    const operations = methods.map((method) => JSON.stringify(metadataOf(PROVIDER_OPERATION, method)));
+    expect(new Set(operations).size).toBe(operations.length);
+  });
+
+  it('would notice a public method without a name for what it asks, and only that', () => {
+    const text = `export class AcmeClient {
+      constructor(private readonly http: ProviderHttp) {}
+      @ProviderCall({ provider: 'ai', endpoint: 'chat.complete' }) complete() {}
+      forgotten() {}
+      private of() {}
+      #transport() {}
+    }`;
+    const methods = publicMethodsOf('billing/integrations/acme/acme.client.ts', text);
+    expect(methods.map(({ method, decorators }) => [method, decorators])).toEqual([
+      ['complete', ['ProviderCall']],
+      ['forgotten', []],
     ]);
-    expect(crons).toHaveLength(jobs.size);
+    expect(methods.map((method) => metadataOf(PROVIDER_OPERATION, method))).toEqual([undefined, undefined]);
+  });
+
+  it('subscribes every public method of every subscriber, each subscription known to the outbox', () => {
+    const handlers = declaredMethods('*/**/*.subscriber.ts');
+    expect(handlers.length).toBeGreaterThanOrEqual(5);
+    const subscribers = app.app.get(Subscribers, { strict: false });
+    const unknown = handlers.filter((handler) => {
+      const found = (metadataOf(SUBSCRIPTIONS, handler) ?? []) as SubscriptionMetadata[];
+      return (
+        found.length === 0 || found.some(({ options, contract }) => !subscribers.named(options.name, contract.name))
+      );
+    });
+    expect(unknown.map(nameOf)).toEqual([]);
+  });
+
+  it('makes a webhook of every public method of every webhook controller', () => {
+    const handlers = declaredMethods('*/webhooks/*.webhook.ts');
+    expect(handlers.length).toBeGreaterThanOrEqual(5);
+    expect(handlers.filter(({ decorators }) => !decorators.includes('Webhook')).map(nameOf)).toEqual([]);
+    const routes = app.app.getHttpAdapter().getInstance().printRoutes({ commonPrefix: false });
+    for (const handler of handlers) expect(methodOf(handler)).toBeDefined();
+    expect(routes).toContain('webhooks/twilio/sms-inbound');
   });
 
   it('runs crons by themselves: the objective is computed without anybody asking', async () => {
@@ -52,12 +109,6 @@ describe('instrumentation', () => {
       },
       { label: 'the SLO cron has run', deadlineMs: 10_000 },
     );
-  });
-
-  it('observes every public call to a provider', () => {
-    const calls = methodsOf(/^TwilioClient$/).filter(({ name }) => !/\.(of|transport)$/.test(name));
-    expect(calls.map(({ name }) => name).sort()).toEqual(['TwilioClient.createMessage', 'TwilioClient.listMessagesTo']);
-    for (const { method } of calls) expect(Reflect.getMetadata(PROVIDER_OPERATION, method)).toBeDefined();
   });
 
   it('writes the specified fields, at the edge, in the outbox and towards the provider', async () => {

@@ -98,7 +98,10 @@ describe('the demo', () => {
   it('leaves nothing behind after Ctrl-C in the middle of its start', async () => {
     const folder = await freshFolder('early');
     const app = demo(folder, []);
-    await eventually(() => processesMentioning(folder).length > 0, { label: 'the database is being made' });
+    await eventually(() => processesMentioning(folder).length > 0, {
+      deadlineMs: 20_000,
+      label: 'the database is being made',
+    });
     app.signal('SIGINT');
     expect(await app.ended).toEqual({ code: 0, signal: null });
     expect(app.lines).toEqual([]);

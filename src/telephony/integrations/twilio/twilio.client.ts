@@ -121,6 +121,7 @@ export class TwilioClient {
         },
         query: options.params as Record<string, unknown> | undefined,
         body: options.data ? stringify(options.data as Record<string, string>) : undefined,
+        messageBody: (options.data as Record<string, string> | undefined)?.['Body'],
         timeoutMs: this.timings.requestTimeoutMs,
       });
       const body = parse(response.body);
