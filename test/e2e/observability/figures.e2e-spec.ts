@@ -95,6 +95,7 @@ describe('no figure differs from what the database says', () => {
     await slo.readProjectorLag();
     await app.app.get(LedgerCron, { strict: false }).publish();
     await app.app.get(OutboxCron, { strict: false }).readBacklog();
+    await app.app.get(OutboxCron, { strict: false }).readTable();
     await app.app.get(DatabaseCron, { strict: false }).readServer();
   }
 
@@ -150,6 +151,9 @@ describe('no figure differs from what the database says', () => {
     const settings = await app.row<{ n: number }>(
       `select setting::int as n from pg_settings where name = 'max_connections'`,
     );
+    const dead = await app.row<{ n: number }>(
+      `select n_dead_tup::int as n from pg_stat_all_tables where schemaname = 'infra' and relname = 'outbox_deliveries'`,
+    );
     return {
       ...budgets(eligible),
       slo_first_sms_p95_seconds: { '': Math.max(...decided.map(({ latency, age }) => latency ?? age)) },
@@ -174,6 +178,7 @@ describe('no figure differs from what the database says', () => {
       outbox_dispatch_lag_seconds: { '': 0 },
       worker_queue_depth: { '': await count('infra.outbox_deliveries where due_at <= now()') },
       outbox_dead_letters: { '': await count('infra.outbox_dead_letters') },
+      outbox_dead_tuples: { '': dead?.n ?? Number.NaN },
       reporting_projector_lag_seconds: { '': 0 },
       kpi_calls_detected_total: { '': await count('telephony.calls where missed_at is not null') },
       kpi_conversations_started_total: { '': await count('conversation.threads') },
