@@ -185,6 +185,11 @@ describe('promtool (skipped where it is not installed: apt-get install prometheu
     passes('check', 'rules', `${ROOT}deploy/prometheus/rules.yml`);
   });
 
+  withPromtool('accepts the scrape configuration', () => {
+    // Syntax only: the password is a file that only a deployment has.
+    passes('check', 'config', '--syntax-only', `${ROOT}deploy/prometheus/prometheus.yml`);
+  });
+
   withPromtool('sees every alert fire when it must and stay silent on what looks like it', () => {
     passes('test', 'rules', `${ROOT}deploy/prometheus/tests.yml`);
   });
