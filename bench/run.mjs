@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: the outbox beside graphile-worker, pg-boss and a raw loop, on one Postgres, in one run.
- * Without options it measures everything in less than six minutes and rewrites docs/benchmarks.md; with any of
- * `--only drain,latency,takeover`, `--rounds <n>`, `--jobs <n>` and `--seconds <n>` it only prints.
+ * `npm run bench`: the outbox beside graphile-worker, pg-boss and a raw loop, on one Postgres, in one run, and what the
+ * instrumentation costs. Without options it measures everything and rewrites docs/benchmarks.md; with any of them it
+ * only prints, unless `--publish` is among them.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -9,44 +9,57 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
-const SCENARIOS = ['drain', 'latency', 'takeover'];
+const SCENARIOS = [
+  ...['drain', 'latency', 'processes', 'growth', 'snapshot', 'commits', 'flood', 'takeover', 'listener', 'restart'],
+  'instrumentation',
+];
+/** These read /proc. */
+const LINUX_ONLY = ['restart', 'instrumentation'];
+const SIZES = { jobs: 20_000, seconds: 10, history: 1_000_000, finished: 100_000, flood: 50_000 };
+const USAGE = `npm run bench -- [--publish] [--rounds <each scenario has its own number>]
+  [--only ${SCENARIOS.join(',')}]
+  ${Object.entries(SIZES)
+    .map(([name, size]) => `[--${name} ${size}]`)
+    .join(' ')}`;
 
-const { given, plan } = planned();
+const { given, publish, plan } = planned();
 if (!existsSync(here('../dist/main.js'))) refuse('dist/ is not built: run `npm run build`');
 installPeers();
 
 const { runAll } = await import('./lib/run-all.mjs');
 const { reportOf } = await import('./lib/report.mjs');
-const partial = given.length > 0;
 const results = await runAll(plan);
-const command = ['npm run bench', ...(partial ? ['--', ...given] : [])].join(' ');
-const report = reportOf(results, command, partial);
+const report = reportOf(results, ['npm run bench', ...(given.length > 0 ? ['--', ...given] : [])].join(' '), USAGE);
 process.stdout.write(report);
-if (!partial) {
+if (publish) {
   writeFileSync(here('../docs/benchmarks.md'), report);
   process.stderr.write('docs/benchmarks.md is rewritten\n');
 }
+// Whatever a contender's library keeps open in this process, everything is written.
+process.exit();
 
 /** What the command line asks for. */
 function planned() {
   const given = process.argv.slice(2);
-  const option = /** @type {const} */ ({ type: 'string' });
+  const text = /** @type {const} */ ({ type: 'string' });
   try {
-    const { values } = parseArgs({
-      args: given,
-      options: { only: option, rounds: option, jobs: option, seconds: option },
-    });
-    const number = (/** @type {'rounds' | 'jobs' | 'seconds'} */ name, /** @type {number} */ otherwise) => {
-      const value = Number(values[name] ?? otherwise);
+    const options = { only: text, rounds: text, jobs: text, seconds: text, history: text, finished: text, flood: text };
+    const { values } = parseArgs({ args: given, options: { ...options, publish: { type: 'boolean' } } });
+    const whole = (/** @type {keyof typeof SIZES | 'rounds'} */ name) => {
+      const value = Number(values[name]);
       if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number from 1`);
       return value;
     };
-    const only = String(values.only ?? SCENARIOS).split(',');
-    if (!only.every((name) => SCENARIOS.includes(name))) throw new Error(`--only knows ${SCENARIOS.join(', ')}`);
-    const rounds = { drain: number('rounds', 3), latency: number('rounds', 2), takeover: number('rounds', 10) };
-    return { given, plan: { only, rounds, jobs: number('jobs', 20_000), seconds: number('seconds', 10) } };
+    const size = (/** @type {keyof typeof SIZES} */ name) => (values[name] === undefined ? SIZES[name] : whole(name));
+    const supported = SCENARIOS.filter((name) => process.platform === 'linux' || !LINUX_ONLY.includes(name));
+    const only = values.only?.split(',') ?? supported;
+    if (!only.every((name) => supported.includes(name))) throw new Error(`--only knows ${supported.join(', ')}`);
+    const rounds = values.rounds === undefined ? undefined : whole('rounds');
+    const sizes = { jobs: size('jobs'), seconds: size('seconds'), history: size('history') };
+    const plan = { only, rounds, ...sizes, finished: size('finished'), flood: size('flood') };
+    return { given, publish: values.publish ?? given.length === 0, plan };
   } catch (error) {
-    return refuse(error instanceof Error ? error.message : String(error));
+    return refuse(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
   }
 }
 

@@ -1,10 +1,13 @@
 import { Logger, makeWorkerUtils, run } from 'graphile-worker';
+import pg from 'pg';
 
 const TASK = 'noop';
 const silent = new Logger(() => () => {});
 
 /** @type {import('./contender.mjs').Contender} */
 export const contender = {
+  pg,
+
   async install(url) {
     const utils = await makeWorkerUtils({ connectionString: url, logger: silent });
     await utils.migrate();
@@ -22,6 +25,13 @@ export const contender = {
 
   pending: 'select exists (select 1 from graphile_worker._private_jobs) as pending',
 
+  left: 'select count(*)::int as left from graphile_worker._private_jobs',
+
+  async producer(url) {
+    const utils = await makeWorkerUtils({ connectionString: url, logger: silent });
+    return { enqueue: (n) => utils.addJob(TASK, { n }), stop: async () => utils.release() };
+  },
+
   async start(url, settings, onStart) {
     const runner = await run({
       connectionString: url,
@@ -30,6 +40,15 @@ export const contender = {
       preset: { worker: { connectionString: url, logger: silent, ...settings } },
       logger: silent,
     });
-    return { enqueue: (n) => runner.addJob(TASK, { n }), stop: () => runner.stop() };
+    let stopping = false;
+    // When it gives up by itself, its process ends, as that of its own command line does.
+    runner.promise.catch(() => {}).then(() => stopping || process.exit(1));
+    return {
+      enqueue: (n) => runner.addJob(TASK, { n }),
+      stop: async () => {
+        stopping = true;
+        await runner.stop();
+      },
+    };
   },
 };

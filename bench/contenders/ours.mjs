@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { createRequire } from 'node:module';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { LoggerModule } from 'nestjs-pino';
@@ -11,6 +12,10 @@ import { InfraModule } from '../../dist/infra/infra.module.js';
 import { defineEvent } from '../../dist/infra/outbox/event.js';
 import { OnOutboxEvent } from '../../dist/infra/outbox/on-outbox-event.decorator.js';
 import { Outbox } from '../../dist/infra/outbox/outbox.service.js';
+import { NOTIFY, OutboxNotifier } from '../../dist/infra/outbox/outbox-session.js';
+
+/** The product's own copy of the driver, not the one of these benchmarks. */
+const pg = createRequire(new URL('../../dist/main.js', import.meta.url))('pg');
 
 const Measured = defineEvent({
   name: 'nmc.telephony.CallDetected',
@@ -61,6 +66,8 @@ const tenantOf = (/** @type {number} */ n) => `00000000-0000-4000-8000-${String(
  * @type {import('./contender.mjs').Contender}
  */
 export const contender = {
+  pg,
+
   async install(url, settings) {
     await migrate(url);
     // The worker's first start makes the day's partitions. Its log level is that of all later ones in this process.
@@ -87,18 +94,30 @@ export const contender = {
 
   pending: 'select exists (select 1 from infra.outbox_deliveries) as pending',
 
+  left: 'select count(*)::int as left from infra.outbox_deliveries',
+
+  wake: NOTIFY,
+
+  /** All of them of today, as if the day had begun with them: the event log and the history that a claim has behind it. */
+  async grow(client, count) {
+    await client.query(
+      `with given as materialized (select uuidv7() as event_id, n from generate_series(1, $1::int) n), events as (
+         insert into infra.outbox_events (event_id, event_name, schema_version, tenant_id, occurred_at, correlation_id,
+           ordering_key, payload)
+         select event_id, $2, '1.0.0', gen_random_uuid(), now(), event_id, 'lane-' || n, jsonb_build_object('n', n) from given
+       )
+       insert into infra.outbox_history (delivery_id, event_id, subscriber, tenant_id, attempts, created_at, completed_at)
+       select n, event_id, $3, gen_random_uuid(), 1, now(), now() from given`,
+      [count, Measured.name, SUBSCRIBER],
+    );
+  },
+
+  producer(url, settings) {
+    return this.start(url, { ...settings, env: { ...settings.env, ROLE: 'web' } }, () => {});
+  },
+
   async start(url, { env = {} }, onStart) {
-    const config = loadConfig({ ...PRODUCTION, ...env, DATABASE_URL: url });
-    const logger = createLogger({ level: config.env.LOG_LEVEL });
-    const root = {
-      module: Root,
-      imports: [
-        LoggerModule.forRoot({ pinoHttp: { logger, autoLogging: false }, forRoutes: [] }),
-        InfraModule.forRoot(config),
-        { module: SubscriberModule, providers: [{ provide: Subscriber, useValue: new Subscriber(onStart) }] },
-      ],
-    };
-    const context = await NestFactory.createApplicationContext(root, { logger: false, abortOnError: false });
+    const context = await boot(url, env, onStart);
     const [database, outbox] = [context.get(Database), context.get(Outbox)];
     return {
       enqueue: (n) =>
@@ -109,3 +128,39 @@ export const contender = {
     };
   },
 };
+
+/** @typedef {'none' | 'debounced' | 'each'} WakeUps never, as the product does, or in every transaction */
+
+/**
+ * A process that publishes and works nothing off, whose wake-ups of other processes can be chosen.
+ * @returns {Promise<{ publish: (n: number, wakeUps: WakeUps) => Promise<unknown>, stop: () => Promise<void> }>}
+ */
+export async function startPublisher(/** @type {string} */ url, /** @type {Record<string, string>} */ env) {
+  const context = await boot(url, { ...env, ROLE: 'web' }, () => {});
+  const [database, outbox] = [context.get(Database), context.get(Outbox)];
+  const notify = OutboxNotifier.prototype.notify;
+  return {
+    publish(n, wakeUps) {
+      OutboxNotifier.prototype.notify = wakeUps === 'debounced' ? notify : () => {};
+      return database.transaction(async (tx) => {
+        await outbox.publish(tx, Measured, { tenantId: tenantOf(n), orderingKey: `lane-${n}`, payload: { n } });
+        if (wakeUps === 'each') await tx.query(NOTIFY);
+      });
+    },
+    stop: () => context.close(),
+  };
+}
+
+function boot(/** @type {string} */ url, env, onStart) {
+  const config = loadConfig({ ...PRODUCTION, ...env, DATABASE_URL: url });
+  const logger = createLogger({ level: config.env.LOG_LEVEL });
+  const root = {
+    module: Root,
+    imports: [
+      LoggerModule.forRoot({ pinoHttp: { logger, autoLogging: false }, forRoutes: [] }),
+      InfraModule.forRoot(config),
+      { module: SubscriberModule, providers: [{ provide: Subscriber, useValue: new Subscriber(onStart) }] },
+    ],
+  };
+  return NestFactory.createApplicationContext(root, { logger: false, abortOnError: false });
+}

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
 
 const CLAIM = `
@@ -18,6 +19,8 @@ const COMPLETE = `
  * @type {import('./contender.mjs').Contender}
  */
 export const contender = {
+  pg,
+
   async install(url) {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
@@ -42,8 +45,18 @@ export const contender = {
 
   pending: 'select exists (select 1 from jobs) as pending',
 
-  /** `connections` loops that claim a batch, call the handler for each row, and delete the batch. */
-  async start(url, { connections = 4, batch = 100, transaction = false }, onStart) {
+  left: 'select count(*)::int as left from jobs',
+
+  async producer(url) {
+    const pool = new pg.Pool({ connectionString: url });
+    return { enqueue: (n) => pool.query({ name: 'insert', text: INSERT, values: [{ n }] }), stop: () => pool.end() };
+  },
+
+  /**
+   * `connections` loops that claim a batch, call the handler for each row, and delete the batch, until nothing is left;
+   * with `pollMs` they look again after that time.
+   */
+  async start(url, { connections = 4, batch = 100, transaction = false, pollMs = 0 }, onStart) {
     const pool = new pg.Pool({ connectionString: url, max: transaction ? 10 : connections });
     await Promise.all(
       (await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()))).map((client) =>
@@ -54,7 +67,9 @@ export const contender = {
     const loop = async (/** @type {number} */ owner) => {
       while (!stopped) {
         const { rows } = await pool.query({ name: 'claim', text: CLAIM, values: [batch, owner] });
-        if (rows.length === 0) return;
+        if (rows.length === 0 && pollMs === 0) return;
+        if (rows.length === 0) await pause(pollMs);
+        if (rows.length === 0) continue;
         for (const { payload } of rows) await onStart(payload.n);
         const values = [rows.map(({ id }) => id), rows.map(({ fence }) => fence)];
         await pool.query({ name: 'complete', text: COMPLETE, values });

@@ -1,11 +1,15 @@
 import pg from 'pg';
 import { loadContender } from '../contenders/contender.mjs';
+import { contend, inChild } from '../lib/contend.mjs';
+import { contendersTable, ratio, rounds, whole } from '../lib/format.mjs';
+import { median } from '../lib/statistics.mjs';
 import { until, within } from '../lib/wait.mjs';
 
 const DRAIN_DEADLINE_MS = 40_000;
+const BUDGET_MS = 110_000;
 
-/** Its whole line-up; `against` is the row that the others are compared with. */
-export const LINE_UP = [
+/** @type {import('../lib/contend.mjs').Entry[]} */
+const LINE_UP = [
   {
     name: 'raw lease + delete, batch 100, 4 connections',
     against: true,
@@ -56,18 +60,44 @@ export const LINE_UP = [
   },
 ];
 
+export const scenario = {
+  run: ({ server, plan }) =>
+    contend(LINE_UP, { what: 'drain', plan, rounds: 3, budgetMs: BUDGET_MS }, (entry) =>
+      inChild(server, entry, { scenario: 'drain', jobs: plan.jobs }),
+    ),
+
+  section(results, { jobs }) {
+    const of = (/** @type {string} */ name) => results.get(name)?.values ?? [];
+    const floor = LINE_UP.find(({ against }) => against)?.name ?? '';
+    const cells = (/** @type {number[]} */ rates) => [
+      whole(median(rates)),
+      `${whole(Math.min(...rates))}-${whole(Math.max(...rates))}`,
+      ratio(median(rates) / median(of(floor))),
+    ];
+    const fastestFirst = ([a], [b]) => (median(of(b)) || 0) - (median(of(a)) || 0);
+    return `## Drain
+
+${whole(jobs)} no-op jobs that were there before the contender started, each seen to run exactly once; ${rounds(of(floor).length)}. Timed from the
+first handler's start until the last job is marked as done, after a smaller drain in the same process as a warm-up. Ours:
+every job in a lane of its own, 100 tenants unless it says otherwise. graphile-worker and pg-boss with their logs,
+schedules and housekeeping off.
+
+${contendersTable(results, ['contender', 'jobs/s, median', 'min-max', 'ratio to raw'], cells, fastestFirst)}`;
+  },
+};
+
 /**
  * Jobs a second over `jobs` no-op jobs that were there before the contender started, from the first handler's start
  * until every job is marked as done. A smaller drain before it, in the same process, warms code and connections.
  */
-export async function measure({ contender: name, url, settings, jobs }) {
+export async function play({ contender: name, url, settings, jobs }) {
   const contender = await loadContender(name);
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
     await contender.install(url, settings);
     await drain(contender, client, url, settings, Math.min(2_000, jobs));
-    return { jobsPerSecond: await drain(contender, client, url, settings, jobs) };
+    return await drain(contender, client, url, settings, jobs);
   } finally {
     await client.end();
   }

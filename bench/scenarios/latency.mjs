@@ -1,11 +1,18 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { loadContender } from '../contenders/contender.mjs';
+import { contend, inChild } from '../lib/contend.mjs';
+import { contendersTable, rounds } from '../lib/format.mjs';
 import { until, within } from '../lib/wait.mjs';
+import { latencyCells, latencyHeader } from '../lib/waits.mjs';
 
+const IDLE_JOBS = 200;
+const RATE_PER_SECOND = 200;
+const BUDGET_MS = 105_000;
 const WARM_UP = 100;
 const ARRIVAL_DEADLINE_MS = 10_000;
 
-export const LINE_UP = [
+/** @type {import('../lib/contend.mjs').Entry[]} */
+const LINE_UP = [
   {
     name: 'floor: one statement that commits one row',
     against: true,
@@ -45,11 +52,32 @@ export const LINE_UP = [
   },
 ];
 
+export const scenario = {
+  run: ({ server, plan }) =>
+    contend(LINE_UP, { what: 'latency', plan, rounds: 2, budgetMs: BUDGET_MS }, (entry) =>
+      inChild(server, entry, { scenario: 'latency', seconds: plan.seconds }),
+    ),
+
+  section(results, { seconds }) {
+    const floor = results.get(LINE_UP.find(({ against }) => against)?.name ?? '')?.values ?? [];
+    return `## Latency
+
+Milliseconds from just before the enqueue is sent to the start of its handler, in one process;
+${rounds(floor.length)} taken together, in brackets the least and the greatest p50 of a round. Idle: ${IDLE_JOBS} jobs a round, one at a
+time, with uneven pauses. At ${RATE_PER_SECOND}/s: ${seconds} s a round, an open loop. Ours publishes in a business transaction, as an
+outbox must; graphile-worker and pg-boss are given one statement of their own. "x" is p50 to the p50 of the first row.
+
+${contendersTable(results, latencyHeader(`${RATE_PER_SECOND}/s`), (values) => latencyCells(values, floor))}
+
+pg-boss without notify, which is its default, waits for its poll: two seconds, half a second at the least.`;
+  },
+};
+
 /**
  * Milliseconds from just before the enqueue is sent to the start of its handler, in one process: first one job at a
- * time, then `ratePerSecond` for `seconds`, whether or not earlier ones have been answered.
+ * time, then at the rate for `seconds`, whether or not earlier ones have been answered.
  */
-export async function measure({ contender: name, url, settings, idleJobs, ratePerSecond, seconds }) {
+export async function play({ contender: name, url, settings, seconds }) {
   const contender = await loadContender(name);
   await contender.install(url, settings);
   const sentAt = [];
@@ -65,7 +93,7 @@ export async function measure({ contender: name, url, settings, idleJobs, ratePe
     return running.enqueue(n);
   };
 
-  const idleEnd = WARM_UP + idleJobs;
+  const idleEnd = WARM_UP + IDLE_JOBS;
   for (let n = 0; n < idleEnd; n++) {
     const arrival = new Promise((resolve) => arrivals.set(n, () => resolve(undefined)));
     await Promise.all([send(n), within(ARRIVAL_DEADLINE_MS, arrival)]);
@@ -73,11 +101,11 @@ export async function measure({ contender: name, url, settings, idleJobs, ratePe
     await pause(Math.random() * 10);
   }
 
-  const rateEnd = idleEnd + ratePerSecond * seconds;
+  const rateEnd = idleEnd + RATE_PER_SECOND * seconds;
   const enqueues = [];
   const from = performance.now();
   for (let n = idleEnd; n < rateEnd; ) {
-    const due = idleEnd + Math.floor(((performance.now() - from) / 1_000) * ratePerSecond) + 1;
+    const due = idleEnd + Math.floor(((performance.now() - from) / 1_000) * RATE_PER_SECOND) + 1;
     for (; n < Math.min(due, rateEnd); n++) enqueues.push(send(n));
     await pause(1);
   }

@@ -38,6 +38,29 @@ const PROMISE = [
     summary: '{{ $value }} callers of the last 15 minutes still have no text',
   },
   {
+    alert: 'ErrorBudgetBurnFast',
+    severity: 'page',
+    // The short window ends the alert soon after the fault. One bad call in a quiet hour is a burn of 20 or 200: three.
+    expr: `(max by (slo) (slo_burn_rate{window="1h"}) > 14.4
+    and max by (slo) (slo_burn_rate{window="5m"}) > 14.4
+    and max by (slo) (slo_bad_calls{window="1h"}) >= 3)
+  or (max by (slo) (slo_burn_rate{window="6h"}) > 6
+    and max by (slo) (slo_burn_rate{window="30m"}) > 6
+    and max by (slo) (slo_bad_calls{window="6h"}) >= 3)`,
+    for: '1m',
+    summary: 'The error budget of {{ $labels.slo }} burns {{ $value | humanize }} times faster than it may',
+  },
+  {
+    alert: 'ErrorBudgetBurnSlow',
+    severity: 'ticket',
+    expr: `max by (slo) (slo_burn_rate{window="3d"}) > 1
+  and max by (slo) (slo_burn_rate{window="6h"}) > 1
+  and max by (slo) (slo_bad_calls{window="3d"}) >= 3`,
+    for: '15m',
+    summary:
+      'For three days the error budget of {{ $labels.slo }} has burnt {{ $value | humanize }} times faster than it may',
+  },
+  {
     alert: 'CallsStoppedArriving',
     severity: 'page',
     // A broken webhook URL makes no error anywhere: nothing arrives, and every objective stays green.
@@ -62,6 +85,17 @@ const DELIVERY = [
     expr: 'max(outbox_dead_letters) > 0',
     for: '5m',
     summary: '{{ $value }} deliveries gave up and wait for a person',
+  },
+  {
+    alert: 'VacuumHeldUp',
+    severity: 'ticket',
+    // A slot or a standby has no age in seconds; a million transactions are an hour of a busy day. The dead rows
+    // speak where nobody holds anything, and vacuum does not run all the same.
+    expr: `max(db_oldest_snapshot_age_seconds) > 900
+  or max(db_oldest_xmin_age_transactions) > 1000000
+  or max(outbox_dead_tuples) > 100000`,
+    for: '10m',
+    summary: 'Vacuum cannot clean up behind the outbox: claims will become slower and slower',
   },
   {
     alert: 'WebhookSignaturesFailing',
@@ -103,9 +137,17 @@ const TELEMETRY = [
   {
     alert: 'TargetDown',
     severity: 'page',
-    expr: 'up{job=~"nevermisscall.*"} == 0 or absent(up{job=~"nevermisscall.*"})',
+    expr: 'up{job=~"nevermisscall.*"} == 0',
     for: '5m',
-    summary: '{{ if $labels.instance }}{{ $labels.instance }}{{ else }}Every replica{{ end }} cannot be scraped',
+    summary: '{{ $labels.instance }} cannot be scraped',
+  },
+  {
+    alert: 'ServiceDown',
+    severity: 'page',
+    // Of its own, so that Alertmanager can take it as the cause of what is absent then; one replica down is none.
+    expr: 'absent(up{job=~"nevermisscall.*"} == 1)',
+    for: '2m',
+    summary: 'No replica can be scraped',
   },
   {
     alert: 'CollectorFailing',
@@ -114,6 +156,15 @@ const TELEMETRY = [
   or time() - min by (collector) (nmc_collector_last_success_timestamp_seconds) > 120`,
     for: '5m',
     summary: 'The figures of {{ $labels.collector }} are missing or old',
+  },
+  {
+    alert: 'FiguresStale',
+    severity: 'page',
+    // No replica computes them any more, and what is not dropped stays as it was: green for ever.
+    expr: `time() - max by (collector)
+  (nmc_collector_last_success_timestamp_seconds{collector=~"slo_first_sms|slo_budget|outbox"}) > 120`,
+    for: '5m',
+    summary: 'No replica has computed the figures of {{ $labels.collector }} for {{ $value | humanizeDuration }}',
   },
   {
     alert: 'Watchdog',
@@ -126,8 +177,15 @@ const TELEMETRY = [
 /** @type {import('./alerts.mjs').Alert[]} */
 const WATCHING = [...PROMISE, ...DELIVERY, ...SATURATION, ...TELEMETRY];
 
-/** Metrics that are rightly absent until something happened, so that their absence is no alarm. */
-export const BORN_LATE = ['webhook_handler_duration_ms_count'];
+/**
+ * Metrics whose absence is no alarm: rightly absent until something happened, or, where Postgres hides sessions from
+ * us, left out on purpose, which is a ticket of CollectorFailing and nobody's night.
+ */
+export const BORN_LATE = [
+  'webhook_handler_duration_ms_count',
+  'db_oldest_snapshot_age_seconds',
+  'db_oldest_xmin_age_transactions',
+];
 /** Not ours: Prometheus's own. */
 const FOREIGN = ['up'];
 

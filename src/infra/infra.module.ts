@@ -2,10 +2,12 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { ScheduleModule } from '@nestjs/schedule';
 import { TerminusModule } from '@nestjs/terminus';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { AuditLog } from './audit/audit-log.service.js';
 import { Config } from './config/config.js';
 import { dataSourceOptions } from './database/data-source.js';
 import { DatabaseCron } from './database/database.cron.js';
 import { Database } from './database/database.js';
+import { SnapshotsCron } from './database/snapshots.cron.js';
 import { HealthController } from './health/health.controller.js';
 import { Lifecycle } from './health/lifecycle.service.js';
 import { ProviderHttp } from './http/provider-http.client.js';
@@ -39,14 +41,16 @@ export class InfraModule {
       controllers: [HealthController],
       providers: [
         { provide: Config, useValue: config },
+        AuditLog,
         Database,
         DatabaseCron,
         Lifecycle,
         ProviderHttp,
+        SnapshotsCron,
         Tenants,
         TracePromotion,
       ],
-      exports: [Config, Database, Lifecycle, ProviderHttp, Tenants],
+      exports: [AuditLog, Config, Database, Lifecycle, ProviderHttp, Tenants],
     };
   }
 }

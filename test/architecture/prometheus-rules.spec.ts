@@ -13,7 +13,9 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string): string => readFileSync(`${ROOT}${path}`, 'utf8');
 const documents = metricDocuments(METRICS);
 const rules = documents['deploy/prometheus/rules.yml'] ?? '';
-const recorded = new Set([...rules.matchAll(/- record: (\S+)/g)].map(([, name]) => name));
+const recorded = new Map(
+  [...rules.matchAll(/- record: (\S+)\n +expr: \|-\n +(.+)\n/g)].map(([, name = '', expr = '']) => [name, expr]),
+);
 
 /** The labels of a series: values where they are closed, else undefined. */
 type Labels = Record<string, readonly string[] | undefined>;
@@ -22,7 +24,13 @@ type Labels = Record<string, readonly string[] | undefined>;
 const OF_THE_SCRAPE: Labels = { job: undefined, instance: undefined };
 
 function labelsOf(name: string): Labels | undefined {
-  if (name === 'up' || recorded.has(name)) return OF_THE_SCRAPE;
+  if (name === 'up') return OF_THE_SCRAPE;
+  const recording = recorded.get(name);
+  if (recording !== undefined) {
+    // What it groups by is all that is left of what it reads.
+    const read = Object.assign({}, ...metricsIn(recording).map((metric) => labelsOf(metric.name))) as Labels;
+    return Object.fromEntries(groupingsIn(recording).map((label) => [label, read[label]]));
+  }
   const [family, suffix] = name in METRICS ? [name, ''] : name.split(/(?=_(?:bucket|count|sum)$)/);
   const spec = METRICS[family as MetricName];
   if (!spec || (spec.kind === 'histogram') === (suffix === '')) return undefined;
@@ -65,6 +73,12 @@ describe('an expression', () => {
     expect(unknownIn('twilio_messages_total{status=~"sent|gone"}')).toEqual([
       'twilio_messages_total has no status gone',
     ]);
+    expect(unknownIn('nmc:slo_first_sms_bad:max{stage="network"}')).toEqual([
+      'nmc:slo_first_sms_bad:max has no stage network',
+    ]);
+    expect(unknownIn('nmc:slo_first_sms_bad:max{instance="a"}')).toEqual([
+      'nmc:slo_first_sms_bad:max has no label instance',
+    ]);
     expect(unknownIn('sum by (tenant) (rate(webhook_dedupe_hits_total[5m]))')).toEqual([
       'nothing here has the label tenant',
     ]);
@@ -103,15 +117,22 @@ describe('the alerts', () => {
     expect(runbooks.map((path) => basename(path, '.md')).sort()).toEqual(names.toSorted());
   });
 
-  it.each(runbooks)('%s says what it means, where to look, what to do and when it is over', (path) => {
-    const text = read(path);
-    expect(text).toMatch(/^# \w+\n\n[^#]{50,}\n## Look\n.+\n## Do\n.+\n## Over when\n\n./s);
-    for (const [, target] of text.matchAll(/\]\((\w+\.md)\)/g)) expect(runbooks).toContain(`docs/runbooks/${target}`);
-    const queries = [...text.matchAll(/```promql\n(.*?)```/gs)].flatMap(([, fence]) => fence?.trim().split('\n') ?? []);
-    const conditions = [...text.matchAll(/`([^`\n]*[({][^`\n]*[)}][^`\n]*)`/g)].map(([, inline]) => inline ?? '');
-    const measured = conditions.filter((inline) => /^(?:max|min|sum|absent)\b/.test(inline) && !inline.includes('...'));
-    expect([...queries, ...measured].flatMap(unknownIn)).toEqual([]);
-  });
+  it.each(runbooks)(
+    '%s says what it means, where to look, what to do, when to escalate and when it is over',
+    (path) => {
+      const text = read(path);
+      expect(text).toMatch(/^# \w+\n\n[^#]{50,}\n## Look\n.+\n## Do\n.+\n## Escalate\n.+\n## Over when\n\n./s);
+      for (const [, target] of text.matchAll(/\]\((\w+\.md)\)/g)) expect(runbooks).toContain(`docs/runbooks/${target}`);
+      const queries = [...text.matchAll(/```promql\n(.*?)```/gs)].flatMap(
+        ([, fence]) => fence?.trim().split('\n') ?? [],
+      );
+      const conditions = [...text.matchAll(/`([^`\n]*[({][^`\n]*[)}][^`\n]*)`/g)].map(([, inline]) => inline ?? '');
+      const measured = conditions.filter(
+        (inline) => /^(?:max|min|sum|absent)\b/.test(inline) && !inline.includes('...'),
+      );
+      expect([...queries, ...measured].flatMap(unknownIn)).toEqual([]);
+    },
+  );
 
   it.each(names)('%s is tested to fire and, unless it always does, to be silent', (name) => {
     const tests = read('deploy/prometheus/tests.yml') + read('deploy/prometheus/tests-silence.yml');
@@ -182,8 +203,13 @@ describe('promtool (skipped where it is not installed: apt-get install prometheu
       ['sum(increase(calendar_sync_errors_total[10m])) > 0', 'calendar_sync_errors_total > 0'],
       ['db_connections_in_use / db_connections_max', 'max(db_connections_in_use) / max(db_connections_max)'],
       ['sum(db_connections_in_use) /', 'max(db_connections_in_use) /'],
+      ['\n              and max by (slo) (slo_bad_calls{window="6h"}) >= 3', ''],
+      ['\n            and max by (slo) (slo_burn_rate{window="6h"}) > 1', ''],
+      ['max by (collector)\n            (nmc_collector', 'min by (collector)\n            (nmc_collector'],
       ['max(outbox_dead_letters) > 0', 'sum(outbox_dead_letters) > 0'],
-      [' or absent(up{job=~"nevermisscall.*"})', ''],
+      ['max(db_oldest_snapshot_age_seconds) > 900', 'max(db_oldest_snapshot_age_seconds) > 0'],
+      ['up{job=~"nevermisscall.*"} == 0', 'up == 0'],
+      ['absent(up{job=~"nevermisscall.*"} == 1)', 'absent(up{job=~"nevermisscall.*"})'],
       ['min by (collector) (nmc_collector_last', 'max by (collector) (nmc_collector_last'],
     );
     const { output } = promtool('test', 'rules', join(folder, 'tests.yml'));

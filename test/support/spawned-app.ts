@@ -30,6 +30,14 @@ export interface Ending {
 
 const running = new Set<SpawnedApp>();
 
+/** Kills a process group when this process ends, even outright: then the pipe closes and `read` returns. */
+export function killGroupWithUs(pid: number | undefined): ChildProcess {
+  return spawn('/bin/sh', ['-c', `read -r _; kill -9 -${pid}`], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+}
+
 /** Ends with SIGKILL whatever a test has started and not ended: for `afterEach`. */
 export async function killAllSpawned(): Promise<void> {
   await Promise.all([...running].map((app) => app.kill('SIGKILL')));
@@ -55,11 +63,7 @@ export class SpawnedApp {
       stdio: ['ignore', 'pipe', 'pipe'],
       ...options.user,
     });
-    // Kills the group when this process ends, even outright: then the pipe closes and `read` returns.
-    this.watchdog = spawn('/bin/sh', ['-c', `read -r _; kill -9 -${this.child.pid}`], {
-      detached: true,
-      stdio: ['pipe', 'ignore', 'ignore'],
-    });
+    this.watchdog = killGroupWithUs(this.child.pid);
     this.collect();
     running.add(this);
     this.ended = once(this.child, 'close').then(([code, signal]) => {

@@ -12,6 +12,10 @@ describe('basic auth', () => {
     expect(() => requireBasicAuth(header, pairs)).not.toThrow();
   });
 
+  it('says who it is', () => {
+    expect(requireBasicAuth(basic('new:two:with:colons'), pairs)).toBe('new');
+  });
+
   it.each([
     ['nothing', undefined],
     ['an empty header', ''],

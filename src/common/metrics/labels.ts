@@ -40,10 +40,13 @@ export type WebhookEndpoint = (typeof WEBHOOK_ENDPOINTS)[number];
 export const COLLECTORS = [
   'slo_first_sms',
   'slo_budget',
+  'projectors',
   'ledger',
   'outbox',
+  'outbox_table',
   'db_pool',
   'db_server',
+  'db_snapshots',
   'process_usage',
 ] as const;
 export type Collector = (typeof COLLECTORS)[number];
@@ -52,6 +55,9 @@ export const PROJECTORS = ['first_response', 'kpi_ledger'] as const;
 /** The promises: P95 of the first text, none of them later than a minute, the booking API. */
 export const OBJECTIVES = ['first_sms', 'first_sms_60s', 'booking_api'] as const;
 export const BURN_WINDOWS = ['5m', '30m', '1h', '6h', '3d'] as const;
+/** Where the time of a first reply goes, in order. */
+export const STAGES = ['webhook', 'outbox_wait', 'handler', 'provider'] as const;
+export type BadStage = (typeof STAGES)[number];
 
 /** Why a missed call gets no text. */
 export const SUPPRESSION_REASONS = [

@@ -31,24 +31,23 @@ export async function inSpan<T>(name: string, options: SpanOptions, work: () => 
   const parent = options.parent
     ? traceContext.extract(ROOT_CONTEXT, { traceparent: options.parent }, defaultTextMapGetter)
     : context.active();
-  return tracer.startActiveSpan(
-    name,
-    { kind: options.kind ?? SpanKind.INTERNAL, attributes: { ...ours(), ...options.attributes } },
-    parent,
-    async (span) => {
-      try {
-        return await work();
-      } catch (error) {
-        span.setStatus({ code: SpanStatusCode.ERROR, message: errorCode(error) });
-        span.setAttribute('error.type', errorCode(error));
-        throw error;
-      } finally {
-        // The tenant is often resolved on the way.
-        span.setAttributes(ours());
-        span.end();
-      }
-    },
-  );
+  const span = tracer.startSpan(name, { kind: options.kind ?? SpanKind.INTERNAL }, parent);
+  // Tracing is off: nothing to describe, to carry along or to end.
+  if (!span.isRecording()) return await work();
+  span.setAttributes({ ...ours(), ...options.attributes });
+  return await context.with(trace.setSpan(parent, span), async () => {
+    try {
+      return await work();
+    } catch (error) {
+      span.setStatus({ code: SpanStatusCode.ERROR, message: errorCode(error) });
+      span.setAttribute('error.type', errorCode(error));
+      throw error;
+    } finally {
+      // The tenant is often resolved on the way.
+      span.setAttributes(ours());
+      span.end();
+    }
+  });
 }
 
 /** Runs housekeeping outside of any trace, whosever request happened to start it. */

@@ -55,7 +55,7 @@ export class ConsentLedger extends ComplianceApi {
     const changed = kind === 'opt_out' ? before?.kind !== 'opt_out' : kind === 'opt_in' && before?.kind === 'opt_out';
     if (!changed) return;
     const contract = kind === 'opt_out' ? OptOutRecorded : OptInRecorded;
-    await this.outbox.publish(tx, contract, {
+    this.outbox.publish(tx, contract, {
       tenantId,
       orderingKey: evidenceId,
       payload: { phone, basis, evidence_id: evidenceId },

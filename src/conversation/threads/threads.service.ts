@@ -29,7 +29,7 @@ export class Threads {
     ]);
     if (!row) throw new Error('the thread was neither inserted nor found');
     if (row.is_new) {
-      await this.outbox.publish(tx, ConversationStarted, {
+      this.outbox.publish(tx, ConversationStarted, {
         tenantId,
         orderingKey: callerKey(tenantId, caller),
         payload: { thread_id: row.thread_id, caller, business_number: businessNumber, trigger, trigger_id: triggerId },

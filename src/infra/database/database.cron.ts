@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import type { Pool } from 'pg';
 import type { DataSource } from 'typeorm';
@@ -7,8 +7,13 @@ import { CronTask } from '../cron/cron-task.decorator.js';
 
 /** Reads the saturation of this process's pool, and what the server allows all pools together. */
 @Injectable()
-export class DatabaseCron {
+export class DatabaseCron implements OnApplicationBootstrap {
   constructor(@InjectDataSource() private readonly dataSource: DataSource) {}
+
+  /** Before the first scrape: an alert that lacks its denominator is silent. */
+  async onApplicationBootstrap(): Promise<void> {
+    await this.readServer();
+  }
 
   @CronTask({ name: 'infra.db_pool', every: '*/5 * * * * *' })
   async readPool(): Promise<void> {

@@ -1,13 +1,22 @@
 import { Injectable } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
-import { DataSource, type EntityManager } from 'typeorm';
+import type { ClientBase } from 'pg';
+import { DataSource, type EntityManager, type QueryRunner } from 'typeorm';
 
-/** A running transaction: SQL in it, and what should happen once it is durable. */
+/** Sends one statement and answers its rows. */
+export type Query = <Row>(sql: string, parameters?: readonly unknown[]) => Promise<Row[]>;
+
+/** A running transaction: SQL in it, and what should happen at its end. */
 export interface Transaction {
   /** For entities. */
   readonly manager: EntityManager;
   /** For SQL that deserves to be read as SQL. */
-  query<Row>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
+  readonly query: Query;
+  /**
+   * Called when the work is done. What it sends without waiting for anything goes out together with the COMMIT, in one
+   * round trip; its failure fails the transaction.
+   */
+  beforeCommit(send: (query: Query) => Promise<void>): void;
   /** Runs after the commit succeeded, and not at all after a rollback. Must not throw. */
   afterCommit(action: () => void): void;
 }
@@ -19,29 +28,79 @@ export class Database {
 
   /** One transaction; a throw rolls back. An error of the commit itself means that its outcome is unknown. */
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const runner = this.dataSource.createQueryRunner();
     const actions: (() => void)[] = [];
-    const result = await this.dataSource.transaction((manager) =>
-      work({
-        manager,
-        query: (sql, parameters) => run(manager, sql, parameters),
-        afterCommit: (action) => actions.push(action),
-      }),
-    );
+    const result = await this.inTransaction(runner, actions, work).finally(() => runner.release());
     for (const action of actions) action();
     return result;
   }
 
+  private async inTransaction<T>(
+    runner: QueryRunner,
+    actions: (() => void)[],
+    work: (tx: Transaction) => Promise<T>,
+  ): Promise<T> {
+    return await new PipelinedTransaction(runner, await runner.connect(), actions).run(work);
+  }
+
   /** One statement, in a transaction of its own. */
-  query<Row>(sql: string, parameters?: readonly unknown[]): Promise<Row[]> {
-    return run(this.dataSource.manager, sql, parameters);
+  async query<Row>(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
+    const result: unknown = await this.dataSource.manager.query(sql, [...parameters]);
+    // TypeORM answers [rows, count] to UPDATE and DELETE, and rows to everything else.
+    if (Array.isArray(result) && result.length === 2 && Array.isArray(result[0]) && typeof result[1] === 'number') {
+      return result[0] as Row[];
+    }
+    return result as Row[];
   }
 }
 
-async function run<Row>(manager: EntityManager, sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
-  const result: unknown = await manager.query(sql, [...parameters]);
-  // TypeORM answers [rows, count] to UPDATE and DELETE, and rows to everything else.
-  if (Array.isArray(result) && result.length === 2 && Array.isArray(result[0]) && typeof result[1] === 'number') {
-    return result[0] as Row[];
+/** BEGIN travels with the first statement and COMMIT with the last ones: the connection is in pipeline mode. */
+class PipelinedTransaction implements Transaction {
+  private readonly sends: ((query: Query) => Promise<void>)[] = [];
+
+  constructor(
+    private readonly runner: QueryRunner,
+    private readonly client: ClientBase,
+    private readonly actions: (() => void)[],
+  ) {}
+
+  get manager(): EntityManager {
+    // Else `save` would begin and commit by itself; the library cannot be told of a transaction that it did not begin.
+    (this.runner as { isTransactionActive: boolean }).isTransactionActive = true;
+    return this.runner.manager;
   }
-  return result as Row[];
+
+  readonly query: Query = async (sql, parameters = []) => (await this.client.query(sql, [...parameters])).rows;
+
+  beforeCommit(send: (query: Query) => Promise<void>): void {
+    this.sends.push(send);
+  }
+
+  afterCommit(action: () => void): void {
+    this.actions.push(action);
+  }
+
+  async run<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const begun = this.client.query('begin');
+    begun.catch(() => {});
+    try {
+      const result = await work(this);
+      await this.commit(begun);
+      return result;
+    } catch (error) {
+      await this.client.query('rollback').catch(() => {});
+      throw error;
+    }
+  }
+
+  private async commit(begun: Promise<unknown>): Promise<void> {
+    const sent = this.sends.map((send) => send(this.query));
+    const committed = this.client.query('commit');
+    // All of them, or a second failure would be nobody's.
+    const outcomes = await Promise.allSettled([begun, ...sent, committed]);
+    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failure) throw failure.reason;
+    // Postgres answers the commit of a failed transaction with a rollback, and no error.
+    if ((await committed).command !== 'COMMIT') throw new Error('the transaction had failed and was rolled back');
+  }
 }

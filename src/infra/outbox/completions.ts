@@ -6,7 +6,6 @@ import { settled } from './settled.js';
 import type { TroubleLog } from './trouble-log.js';
 
 const FLUSH_AFTER_MS = 5;
-const FLUSH_AT = 100;
 const RETRY_MAX_MS = 1_000;
 
 interface Done {
@@ -15,8 +14,11 @@ interface Done {
 }
 
 export interface CompletionEvents {
-  /** A lane may have a next row, which only became claimable now. */
-  onMore: () => void;
+  /**
+   * A lane may have a next row, which only became claimable now.
+   * @param availableSince in microseconds; undefined when that is not known
+   */
+  onMore: (availableSince: number | undefined) => void;
   /** So many results were refused: another process had taken these rows over. */
   onLeasesLost: (count: number) => void;
 }
@@ -34,6 +36,7 @@ export class Completions {
 
   constructor(
     private readonly pool: pg.Pool,
+    private readonly batchSize: number,
     private readonly events: CompletionEvents,
     private readonly trouble: TroubleLog,
   ) {}
@@ -42,7 +45,7 @@ export class Completions {
   complete(delivery: Delivery): Promise<void> {
     return new Promise((settle) => {
       this.batch.push({ delivery, settle });
-      if (this.batch.length >= FLUSH_AT) this.flush();
+      if (this.batch.length >= this.batchSize) this.flush();
       else this.timer ??= setTimeout(() => this.flush(), FLUSH_AFTER_MS);
     });
   }
@@ -68,18 +71,18 @@ export class Completions {
     const batch = this.batch;
     if (batch.length === 0) return;
     this.batch = [];
-    const work = detached(() => this.write(batch)).then((more) => {
+    const work = detached(() => this.write(batch)).then(({ nextAt, isUncertain }) => {
       this.inFlight.delete(work);
       for (const { settle } of batch) settle();
+      if (nextAt !== undefined) this.events.onMore(nextAt);
+      if (isUncertain || this.lookedMeanwhile) this.events.onMore(undefined);
       if (this.inFlight.size === 0) this.lookedMeanwhile = false;
-      if (more) this.events.onMore();
     });
     this.inFlight.add(work);
   }
 
-  /** @returns whether to look for a next row */
-  private async write(batch: readonly Done[]): Promise<boolean> {
-    let more = false;
+  /** @returns since when the next row of these lanes has been available, and whether that may be wrong */
+  private async write(batch: readonly Done[]): Promise<{ nextAt?: number; isUncertain: boolean }> {
     const parameters = [
       batch.map(({ delivery }) => delivery.deliveryId),
       batch.map(({ delivery }) => delivery.fence),
@@ -87,7 +90,7 @@ export class Completions {
     ];
     for (let failures = 0; !this.abandoned; failures++) {
       try {
-        const { rows } = await this.pool.query<{ completed: number; more: boolean }>({
+        const { rows } = await this.pool.query<{ completed: number; next_at: string | null }>({
           name: 'outbox-complete',
           text: COMPLETE,
           values: parameters,
@@ -96,13 +99,12 @@ export class Completions {
         // A first try whose answer got lost may have done it already: then a retry finds nothing, and that is fine.
         const lost = batch.length - (rows[0]?.completed ?? 0);
         if (lost > 0 && failures === 0) this.events.onLeasesLost(lost);
-        if (rows[0]?.more || this.lookedMeanwhile || failures > 0) more = true;
-        break;
+        return { isUncertain: failures > 0, ...(rows[0]?.next_at && { nextAt: Number(rows[0].next_at) }) };
       } catch (error) {
         this.trouble.failed('completion', error);
         await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** failures)));
       }
     }
-    return more;
+    return { isUncertain: false };
   }
 }

@@ -6,100 +6,101 @@
 /**
  * A lane (subscriber and ordering key) is worked off one row at a time, oldest first. A row scheduled for later keeps
  * nobody waiting; once due it takes its place again, and then must not overtake a row that is already being run.
- * Correlated on purpose: a join here would be planned as a scan of the whole table. Spelled so that no
- * index but the lane's fits: by the others the planner would read everything that is leased, once a candidate.
- * Index: outbox_deliveries_lane.
+ * Correlated on purpose: a join here would be planned as a scan of the whole table. Index: outbox_deliveries_lane.
  */
 const HEAD_OF_LANE = `case when c.delivery_id = (
         select head.delivery_id from infra.outbox_deliveries head
-        where head.subscriber = c.subscriber and head.ordering_key = c.ordering_key and head.due_at <= now()
+        where head.lane = c.lane and head.due_at <= now()
         order by head.delivery_id limit 1)
       then not exists (
         select 1 from infra.outbox_deliveries running
-        where running.subscriber = c.subscriber and running.ordering_key = c.ordering_key
-          and running.delivery_id > c.delivery_id
-          and coalesce(running.owner, 0) > 0 and running.available_at + interval '0' > now()
+        where running.lane = c.lane and running.delivery_id > c.delivery_id and running.leased_until > now()
         offset 0)
       else false end`;
 
-/** An event that is gone still yields its row, which then fails its schema and becomes a dead letter, not a ghost. */
-const RETURNED = `d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber,
-  d.last_error is null as is_first, extract(epoch from clock_timestamp() - d.due_at)::float8 * 1000 as waited_ms,
-  d.event_id, d.event_name, coalesce(e.schema_version, '0.0.0') as schema_version, d.tenant_id,
-  coalesce(e.occurred_at, d.created_at) as occurred_at, coalesce(e.correlation_id, d.event_id) as correlation_id,
-  e.causation_id, e.traceparent, d.ordering_key, e.payload`;
+const MICROSECONDS = (time: string) => `(extract(epoch from ${time}) * 1000000)::bigint`;
 
-/** First key of the locks that put the writers of one ordering key ($2) one behind the other. */
+/**
+ * A claimed row (d) and its event (e). An event that is gone still yields its row, which then fails its schema and
+ * becomes a dead letter, not a ghost.
+ */
+const RETURNED = `d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber,
+  d.last_error is null as is_first, date_part('epoch', clock_timestamp() - d.due_at) * 1000 as waited_ms,
+  ${MICROSECONDS('d.available_at')} as available_at, d.event_id, d.event_name,
+  coalesce(e.schema_version, '0.0.0') as schema_version, d.tenant_id,
+  date_part('epoch', coalesce(e.occurred_at, d.created_at)) * 1000 as occurred_at,
+  coalesce(e.correlation_id, d.event_id) as correlation_id, e.causation_id, e.traceparent, d.ordering_key, e.payload`;
+
+/** First key of the locks that put the writers of one ordering key one behind the other, until their commits. */
 export const ORDER_LOCK_CLASS = 7_236_104;
 
 /**
- * Held until the end of the writer's transaction: within a lane, ids are then given in the order of the commits, and
- * nobody is taken for the head while an older row is still unseen. A statement of its own, so that the next one sees
- * what was committed while this one waited.
- */
-export const LOCK_ORDER = 'select pg_advisory_xact_lock($1, hashtext($2))';
-
-/**
- * The event and a delivery for each subscriber, in one round trip, after LOCK_ORDER. A delivery that is due now and
- * heads its lane is born leased to the writing process ($12), which takes it over in memory after the commit.
+ * The event and a delivery for each subscriber, in one round trip. Within a lane, ids are given in the order of the
+ * commits, so that nobody is taken for the head while an older row is still unseen. A delivery that is due now and
+ * heads its lane is born leased to the writing process ($13), which takes it over in memory after the commit.
  * Parameters: 1 event_id, 2 name, 3 version, 4 tenant, 5 occurred_at, 6 correlation, 7 causation, 8 traceparent,
- * 9 ordering key, 10 payload, 11 lease ms, 12 owner or null, 13 subscribers, 14 due times.
+ * 9 ordering key, 10 payload, 11 lock class, 12 lease ms, 13 owner or null, 14 subscribers, 15 due times.
  */
-export const INSERT_EVENT = `
-  with event as (
-    insert into infra.outbox_events (event_id, event_name, schema_version, tenant_id, occurred_at, correlation_id,
-      causation_id, traceparent, ordering_key, payload)
-    values ($1::uuid, $2::text, $3, $4::uuid, coalesce($5::timestamptz, clock_timestamp()), $6, $7, $8, $9::text, $10)
-    returning occurred_at
-  ), fresh as (
-    insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, due_at, owner, available_at)
-    select $1::uuid, $2::text, s.subscriber, $4::uuid, $9::text, coalesce(s.due_at, now()), o.owner,
-      case when o.owner is null then coalesce(s.due_at, now())
-        else statement_timestamp() + $11::int * interval '1 millisecond' end
-    from unnest($13::text[], $14::timestamptz[]) as s (subscriber, due_at)
-    cross join lateral (
-      select case when s.due_at is null and not exists (
-        select 1 from infra.outbox_deliveries earlier
-        where earlier.subscriber = s.subscriber and earlier.ordering_key = $9::text
-          and earlier.due_at <= statement_timestamp()
-      ) then $12::int end as owner
-    ) o
-    returning delivery_id, subscriber, owner, fence
-  )
-  select event.occurred_at, fresh.delivery_id, fresh.subscriber, fresh.owner, fresh.fence
-  from event left join fresh on true`;
+export const PUBLISH = `
+  select occurred_at, delivery_id, subscriber, owner, fence
+  from infra.outbox_publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`;
+
+/** What may be claimed now, first things first, passing over the tenants in the given parameter. */
+const CLAIMABLE = (tenants: string) => `infra.outbox_deliveries c
+      where c.available_at <= now() and c.leased_until <= now() and not (c.tenant_id = any (${tenants}::uuid[]))
+        and ${HEAD_OF_LANE}`;
 
 /**
  * Claims up to $2 due heads of lanes for owner $1, leased for $3 ms, passing over the tenants in $4, of which it holds
- * enough. Index: outbox_deliveries_available.
+ * enough. Looks only behind the floor ($5 microseconds of available_at, $6 delivery_id): what is finished leaves dead
+ * entries at the front of the index, as many as there were rows since the oldest snapshot that somebody holds.
+ * Index: outbox_deliveries_available.
  */
 export const CLAIM = `
   with claimed as (
     update infra.outbox_deliveries d
-    set owner = $1, fence = d.fence + 1, available_at = now() + $3::int * interval '1 millisecond'
+    set owner = $1, fence = d.fence + 1, leased_until = now() + $3::int * interval '1 millisecond'
     where d.delivery_id = any (array(
-      select c.delivery_id from infra.outbox_deliveries c
-      where c.available_at <= now() and not (c.tenant_id = any ($4::uuid[])) and ${HEAD_OF_LANE}
+      select c.delivery_id from ${CLAIMABLE('$4')}
+        and (c.available_at, c.delivery_id) > (timestamptz 'epoch' + $5::bigint * interval '1 microsecond', $6::bigint)
       order by c.available_at, c.delivery_id
       limit $2
       for update skip locked))
-    returning d.*
+    returning d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber, d.last_error, d.due_at,
+      d.available_at, d.event_id, d.event_name, d.tenant_id, d.created_at, d.ordering_key
   )
   select ${RETURNED} from claimed d left join infra.outbox_events e using (event_id) order by d.delivery_id`;
 
-/** What owner $1 owns but does not hold ($2 are the ids it does). Index: outbox_deliveries_owner. */
+/**
+ * The first row that may be claimed, wherever it is, passing over the tenants in $1; one row always, with the time of
+ * the look. Times in microseconds. Index: outbox_deliveries_available.
+ */
+export const FIRST_CLAIMABLE = `
+  select ${MICROSECONDS('now()')} as looked_at, first.at, first.delivery_id
+  from (select) always left join lateral (
+      select ${MICROSECONDS('c.available_at')} as at, c.delivery_id from ${CLAIMABLE('$1')}
+      order by c.available_at, c.delivery_id
+      limit 1
+  ) first on true`;
+
+/** Rows that have an owner are available ones: nothing but this index knows where they are. */
+const AVAILABLE = 'd.available_at <= now()';
+const FREED = "owner = null, fence = d.fence + 1, leased_until = '-infinity', available_at = now()";
+
+/** What owner $1 owns but does not hold ($2 are the ids it does). Index: outbox_deliveries_available. */
 export const STRAYS = `
-  select delivery_id, fence from infra.outbox_deliveries where owner = $1 and not (delivery_id = any ($2::bigint[]))`;
+  select delivery_id, fence from infra.outbox_deliveries d
+  where ${AVAILABLE} and owner = $1 and not (delivery_id = any ($2::bigint[]))`;
 
 /** Gives rows back, each only as it was seen. Parameters: 1 owner, 2 ids, 3 fences. */
 export const RELEASE = `
-  update infra.outbox_deliveries d set owner = null, fence = d.fence + 1, available_at = now()
+  update infra.outbox_deliveries d set ${FREED}
   from unnest($2::bigint[], $3::int[]) as r (delivery_id, fence)
   where d.owner = $1 and d.delivery_id = r.delivery_id and d.fence = r.fence`;
 
 /** Ends an instance ($1) in order: gives back whatever it still owns. */
 export const RELEASE_ALL = `
-  update infra.outbox_deliveries set owner = null, fence = fence + 1, available_at = now() where owner = any ($1::int[])`;
+  update infra.outbox_deliveries d set ${FREED} where ${AVAILABLE} and owner = any ($1::int[])`;
 export const FORGET_INSTANCES = 'delete from infra.outbox_instances where instance_id = any ($1::int[])';
 
 /**
@@ -107,14 +108,14 @@ export const FORGET_INSTANCES = 'delete from infra.outbox_instances where instan
  * its running handlers stay the owners of their rows. Parameters: 1 former instances, 2 new one, 3 ids, 4 lease ms.
  */
 export const ADOPT = `
-  update infra.outbox_deliveries set owner = $2, available_at = now() + $4::int * interval '1 millisecond'
+  update infra.outbox_deliveries set owner = $2, leased_until = now() + $4::int * interval '1 millisecond'
   where owner = any ($1::int[]) and delivery_id = any ($3::bigint[])
   returning delivery_id, fence`;
 
 /** Frees rows of owners that are not registered: commits that came after their process had gone. */
 export const RELEASE_ORPHANS = `
-  update infra.outbox_deliveries d set owner = null, fence = d.fence + 1, available_at = now()
-  where d.owner is not null
+  update infra.outbox_deliveries d set ${FREED}
+  where ${AVAILABLE} and d.owner is not null
     and not exists (select 1 from infra.outbox_instances i where i.instance_id = d.owner)`;
 
 /**
@@ -122,7 +123,7 @@ export const RELEASE_ORPHANS = `
  * written: waiting for them in another order than the writer's is a deadlock, and they need no lease any more.
  */
 export const RENEW_LEASES = `
-  update infra.outbox_deliveries d set available_at = now() + $4::int * interval '1 millisecond'
+  update infra.outbox_deliveries d set leased_until = now() + $4::int * interval '1 millisecond'
   from (
     select ours.delivery_id from infra.outbox_deliveries ours
     join unnest($2::bigint[], $3::int[]) as r (delivery_id, fence) using (delivery_id, fence)
@@ -137,29 +138,31 @@ export const MARK_STARTED = `
   where delivery_id = $1 and fence = $2 returning started`;
 
 /**
- * Done: off the hot table and into the history, fenced, in one statement. Answers what was really ours, and whether
- * any of these lanes has another row that is due. Parameters: 1 ids, 2 fences, 3 attempts.
+ * Done: off the hot table and into the history, fenced, in one statement. Answers what was really ours, and since when
+ * (in microseconds) the earliest of the rows that now head these lanes has been available; null when there is none.
+ * Parameters: 1 ids, 2 fences, 3 attempts. Indexes: outbox_deliveries_pkey, outbox_deliveries_lane.
  */
 export const COMPLETE = `
   with done as (
     delete from infra.outbox_deliveries d
     using unnest($1::bigint[], $2::int[], $3::int[]) as r (delivery_id, fence, attempts)
     where d.delivery_id = r.delivery_id and d.fence = r.fence
-    returning d.*, r.attempts
+    returning d.delivery_id, d.event_id, d.subscriber, d.tenant_id, d.created_at, d.lane, r.attempts
   ), kept as (
     insert into infra.outbox_history (delivery_id, event_id, subscriber, tenant_id, attempts, created_at, completed_at)
     select delivery_id, event_id, subscriber, tenant_id, attempts, created_at, clock_timestamp() from done
   )
-  select count(*)::int as completed, coalesce(bool_or(exists (
-    select 1 from infra.outbox_deliveries next
-    where next.subscriber = done.subscriber and next.ordering_key = done.ordering_key
-      and next.delivery_id <> done.delivery_id and next.due_at <= now())), false) as more
-  from done`;
+  select count(*)::int as completed, ${MICROSECONDS('min(next.available_at)')} as next_at
+  from done left join lateral (
+    select head.available_at from infra.outbox_deliveries head
+    where head.lane = done.lane and head.delivery_id <> done.delivery_id and head.due_at <= now()
+    order by head.delivery_id limit 1
+  ) next on true`;
 
 /** Back to waiting. Parameters: 1 id, 2 fence, 3 delay ms, 4 attempts to add (0 for a snooze), 5 last error. */
 export const RESCHEDULE = `
   update infra.outbox_deliveries
-  set owner = null, fence = fence + 1, available_at = now() + $3::float8 * interval '1 millisecond',
+  set owner = null, fence = fence + 1, leased_until = '-infinity', available_at = now() + $3::float8 * interval '1 millisecond',
       finished = finished + $4, started = 0, last_error = $5
   where delivery_id = $1 and fence = $2`;
 
@@ -167,8 +170,8 @@ export const RESCHEDULE = `
 export const BURY = `
   with dead as (delete from infra.outbox_deliveries where delivery_id = $1 and fence = $2 returning *)
   insert into infra.outbox_dead_letters (delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key,
-    created_at, attempts, reason, error_code, fingerprint)
-  select delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, created_at, $3, $4, $5, $6 from dead`;
+    created_at, attempts, reason, error_code, fingerprint, fence)
+  select delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, created_at, $3, $4, $5, $6, fence from dead`;
 
 /**
  * Frees what dead processes held. A process lives exactly as long as its session holds the advisory lock
@@ -181,8 +184,8 @@ export const RESCUE = `
     returning i.instance_id
   )
   update infra.outbox_deliveries d
-  set owner = null, fence = d.fence + 1, rescued = d.rescued + 1, available_at = now()
-  from dead where d.owner = dead.instance_id`;
+  set ${FREED}, rescued = d.rescued + 1
+  from dead where ${AVAILABLE} and d.owner = dead.instance_id`;
 
 /** Lag and depth as the specification defines them, deferred rows and dead letters apart. */
 export const BACKLOG = `

@@ -6,14 +6,14 @@ import { AppError, errorCode } from '../../common/errors/app-error.js';
 import { metrics } from '../../common/metrics/metrics.js';
 import { inSpan } from '../../common/tracing/spans.js';
 import type { Delivery } from './delivery.js';
+import type { DeliveryRun } from './on-outbox-event.decorator.js';
 import { PermanentFailure, Snooze } from './outbox.errors.js';
 import { decideFailure, fingerprintOf } from './retry.policy.js';
+import { RunDeadline } from './run-deadline.js';
 import { Subscribers, type Subscription } from './subscribers.service.js';
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 const DEFAULT_RETRY_BASE_MS = 1_000;
-/** What a handler has, once its signal says stop, before it is given up. */
-const GIVE_UP_AFTER_MS = 1_000;
 /** A trace is continued while it is one story; a retry hours later links to it through the correlation id instead. */
 const TRACE_CONTINUES_MS = 15 * 60_000;
 
@@ -25,7 +25,7 @@ export type RunResult =
 /** Runs one handler with its context, span, deadline, metrics and log line, and says what its end means. */
 @Injectable()
 export class DeliveryRunner {
-  private readonly aborts = new Set<AbortController>();
+  private readonly deadlines = new Set<RunDeadline>();
 
   constructor(
     private readonly subscribers: Subscribers,
@@ -48,7 +48,7 @@ export class DeliveryRunner {
 
   /** Tells every running handler that the process is about to end: what does not finish is run again, unblamed. */
   abortAll(): void {
-    for (const abort of this.aborts) abort.abort(new Snooze(0, 'shutting_down'));
+    for (const deadline of this.deadlines) deadline.abort(new Snooze(0, 'shutting_down'));
   }
 
   private async measured(delivery: Delivery, subscription: Subscription | undefined): Promise<RunResult> {
@@ -137,33 +137,30 @@ export class DeliveryRunner {
         payload.error,
       );
     }
-    const abort = new AbortController();
-    this.aborts.add(abort);
     const timeoutMs = subscription.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const deadline = setTimeout(() => {
+    const deadline = new RunDeadline(timeoutMs, () => {
       const message = `${subscription.name} exceeded ${timeoutMs} ms`;
-      abort.abort(new AppError({ code: 'outbox.deadline', status: 504, message }));
-    }, timeoutMs);
-    let patience: NodeJS.Timeout | undefined;
-    const givenUp = new Promise<never>((_resolve, reject) => {
-      abort.signal.addEventListener('abort', () => {
-        patience = setTimeout(() => reject(abort.signal.reason), GIVE_UP_AFTER_MS);
-      });
+      return new AppError({ code: 'outbox.deadline', status: 504, message });
     });
+    this.deadlines.add(deadline);
+    const run: DeliveryRun = {
+      attempt: delivery.finished + 1,
+      waitMs,
+      get signal() {
+        return deadline.signal;
+      },
+    };
     try {
-      const run = { attempt: delivery.finished + 1, waitMs, signal: abort.signal };
-      const work = subscription.handle({ ...delivery.event, payload: payload.data }, run);
-      // race: the loser has been told to stop, and the fence refuses its result; its own writes it must guard itself.
-      await Promise.race([work, givenUp]);
+      // Given up, it has been told to stop, and the fence refuses its result; its own writes it must guard itself.
+      await deadline.limit(subscription.handle({ ...delivery.event, payload: payload.data }, run));
     } catch (error) {
       // Whatever an aborted call threw, the reason it was aborted for is the truth; an error of ours says more.
-      throw abort.signal.aborted && !(error instanceof AppError || error instanceof Snooze)
-        ? abort.signal.reason
+      throw deadline.abortedFor && !(error instanceof AppError || error instanceof Snooze)
+        ? deadline.abortedFor
         : error;
     } finally {
-      clearTimeout(deadline);
-      clearTimeout(patience);
-      this.aborts.delete(abort);
+      deadline.clear();
+      this.deadlines.delete(deadline);
     }
   }
 }

@@ -18,10 +18,12 @@ export interface Delivery {
   readonly waitedMs: number;
   /** `performance.now()` when this process got hold of it. */
   readonly heldSince: number;
+  /** Rows of one lane run one after another. */
+  readonly lane: string;
   readonly event: OutboxEvent;
 }
 
-/** Rows of one lane run one after another. */
-export function laneOf(delivery: Delivery): string {
-  return `${delivery.subscriber}|${delivery.event.orderingKey}`;
+/** The lane of a subscriber's deliveries with one ordering key, as the table has it in its column of that name. */
+export function laneOf(subscriber: string, orderingKey: string): string {
+  return `${subscriber}|${orderingKey}`;
 }

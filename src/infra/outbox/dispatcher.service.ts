@@ -4,8 +4,17 @@ import pg from 'pg';
 import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
-import { type ClaimedRow, deliveryOf } from './claimed-row.js';
-import { ADOPT, CLAIM, FORGET_INSTANCES, MARK_STARTED, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
+import { ClaimFloor } from './claim-floor.js';
+import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
+import {
+  ADOPT,
+  CLAIM,
+  FIRST_CLAIMABLE,
+  FORGET_INSTANCES,
+  MARK_STARTED,
+  RELEASE,
+  RELEASE_ALL,
+} from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryRunner, type RunResult } from './delivery-runner.js';
 import { detached } from './detached.js';
@@ -20,15 +29,20 @@ import { TroubleLog } from './trouble-log.js';
 /** Leases are the fallback behind the liveness lock; renewed each second while held. */
 export const LEASE_MS = 15_000;
 const POOL_SIZE = 4;
-/** The claim must never fall back to a scan of the table while statistics lag behind it. */
-const PINNED_PLANS = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off';
+/** The claim must never fall back to a scan of the table while statistics lag behind it, nor be planned anew each time. */
+const PINNED_PLANS =
+  '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off -c plan_cache_mode=force_generic_plan';
 const SWEEP_MS = 250;
 /** After an outage of the database everybody comes back within a second: none of them is dead before that. */
 const SWEEP_AFTER_RECONNECT_MS = 1_500;
 const RENEW_MS = 1_000;
+/** How often to look behind the claim's floor; and at most this share of the time. */
+const DISCOVERY_MS = 1_000;
+const DISCOVERY_SHARE = 0.05;
 const CLAIM_RETRY_MS = 250;
-/** Rows held in memory at most; beyond, rows are written due and unowned. */
-const CAPACITY = 500;
+/** Rows held in memory at most, and at least this many batches; beyond, rows are written due and unowned. */
+const MIN_CAPACITY = 500;
+const BATCHES_HELD = 3;
 /** From so many rows of one tenant on (and twice what runs at once), no more of it are taken in: room for the others. */
 const MIN_TENANT_SHARE = 50;
 const STOP_GRACE_MS = 8_000;
@@ -45,6 +59,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly session: OutboxSession;
   private readonly notifier: OutboxNotifier;
   private readonly queue = new FairQueue();
+  private readonly floor = new ClaimFloor();
   private readonly running = new Set<Promise<void>>();
   private readonly fetches = new Set<Promise<void>>();
   private readonly results: Results;
@@ -55,6 +70,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Identities whose rows are still to be brought along or given back. */
   private former: number[] = [];
   private sweepFrom = 0;
+  private discoverFrom = 0;
+  private readonly capacity: number;
   private readonly tenantShare: number;
   private stopping: Promise<void> | undefined;
   private fetching = false;
@@ -72,19 +89,26 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     private readonly runner: DeliveryRunner,
     private readonly logger: PinoLogger,
   ) {
-    const { DATABASE_URL, ROLE, OUTBOX_CONCURRENCY } = config.env;
+    const { DATABASE_URL, ROLE, OUTBOX_BATCH_SIZE, OUTBOX_CONCURRENCY } = config.env;
+    this.capacity = Math.max(MIN_CAPACITY, BATCHES_HELD * OUTBOX_BATCH_SIZE);
     this.tenantShare = Math.max(MIN_TENANT_SHARE, 2 * OUTBOX_CONCURRENCY);
     const settings = connectionSettings(DATABASE_URL, 'nevermisscall-outbox');
-    this.pool = new pg.Pool({ ...settings, options: PINNED_PLANS, max: POOL_SIZE });
+    this.pool = new pg.Pool({ ...settings, options: PINNED_PLANS, max: POOL_SIZE, idleTimeoutMillis: 0 });
     this.pool.on('error', () => {});
     this.trouble = new TroubleLog(logger);
     this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
-    this.results = new Results(this.pool, LEASE_MS, () => this.look(), this.trouble);
+    this.results = new Results(
+      this.pool,
+      { leaseMs: LEASE_MS, batchSize: OUTBOX_BATCH_SIZE },
+      { onMore: (availableSince) => this.lookBack(availableSince), onDue: () => this.look() },
+      this.trouble,
+    );
     this.leases = new LeaseKeeper(this.pool, this.queue, LEASE_MS, logger);
     this.session = new OutboxSession(DATABASE_URL, ROLE, {
       adopt: (instanceId, query) => this.adopt(instanceId, query),
       onUp: (instanceId) => {
         this.instance = instanceId;
+        this.floor.reset();
         this.logger.info({ instance_id: instanceId }, 'outbox dispatcher up');
         this.deal();
         this.wake();
@@ -106,6 +130,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     if (!this.config.runsWorker) return;
     await this.session.start();
     this.every(this.config.env.OUTBOX_POLL_MS, 'poll', async () => this.wake());
+    this.every(DISCOVERY_MS, 'discovery', () => this.discover());
     this.every(SWEEP_MS, 'rescue', async (instance) => {
       if (performance.now() >= this.sweepFrom && (await this.leases.rescue(instance))) this.wake();
     });
@@ -116,7 +141,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
 
   /** Our instance id if `count` more rows of a tenant fit in memory, else undefined: then they are for anybody. */
   reserve(count: number, tenantId?: string): number | undefined {
-    const full = this.queue.size + count > CAPACITY;
+    const full = this.queue.size + count > this.capacity;
     const crowded = tenantId !== undefined && this.queue.heldOf(tenantId) >= this.tenantShare;
     return this.stopping || full || crowded ? undefined : this.instance;
   }
@@ -137,6 +162,12 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Claims what is due. Cheap to call: calls during a fetch become one more fetch. */
   wake(): void {
     this.results.noteLook();
+    this.look();
+  }
+
+  private lookBack(availableSince: number | undefined): void {
+    if (availableSince === undefined) this.floor.stepBack();
+    else this.floor.lower({ at: availableSince, id: '1' });
     this.look();
   }
 
@@ -226,29 +257,48 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       do {
         this.fetchAgain = false;
         const instance = this.instance;
-        const batch = Math.min(this.config.env.OUTBOX_BATCH_SIZE, CAPACITY);
-        const room = Math.min(batch, CAPACITY - this.queue.size);
+        const batch = this.config.env.OUTBOX_BATCH_SIZE;
+        const room = Math.min(batch, this.capacity - this.queue.size);
         // A claim costs about the same for one row as for many: rather wait for room than trickle.
         this.starved = room < batch / 2;
         if (instance === undefined || this.stopping || this.starved) return;
         this.crowding = this.queue.crowding(this.tenantShare);
+        const from = this.floor.next(this.crowding);
         const { rows } = await this.pool.query<ClaimedRow>({
           name: 'outbox-claim',
           text: CLAIM,
-          values: [instance, room, LEASE_MS, this.crowding],
+          values: [instance, room, LEASE_MS, this.crowding, from.at, from.id],
         });
+        this.floor.claimed(from, { last: lastPlace(rows), isFull: rows.length === room });
         this.trouble.worked('claim');
         if (instance !== this.instance) continue; // Claimed for an identity that is over: given back as orphans.
         const now = performance.now();
         for (const row of rows) this.queue.push(deliveryOf(row, now));
-        this.deal();
         if (rows.length === room) this.fetchAgain = true;
+        // The next claim goes out first: runs that never wait for anything would keep it from the socket.
+        setImmediate(() => this.deal());
       } while (this.fetchAgain);
     } catch (error) {
       this.trouble.failed('claim', error);
       setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();
     } finally {
       this.fetching = false;
+    }
+  }
+
+  /** What the claims do not see from their floor: late commits, lanes that another process unblocked. */
+  private async discover(): Promise<void> {
+    if (performance.now() < this.discoverFrom) return;
+    const startedAt = performance.now();
+    const { rows } = await this.pool.query<{ looked_at: string; at: string | null; delivery_id: string }>({
+      name: 'outbox-discovery',
+      text: FIRST_CLAIMABLE,
+      values: [this.crowding],
+    });
+    this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
+    for (const { looked_at: lookedAt, at, delivery_id: id } of rows) {
+      this.floor.looked(Number(lookedAt), at === null ? undefined : { at: Number(at), id });
+      if (at !== null) this.look();
     }
   }
 
@@ -263,7 +313,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         this.deal();
         const { tenantId } = delivery.event;
         const tenantFits = this.crowding.includes(tenantId) && this.queue.heldOf(tenantId) < this.tenantShare / 2;
-        const roomAgain = this.starved && CAPACITY - this.queue.size >= this.config.env.OUTBOX_BATCH_SIZE / 2;
+        const roomAgain = this.starved && this.capacity - this.queue.size >= this.config.env.OUTBOX_BATCH_SIZE / 2;
         if (roomAgain || tenantFits) this.look();
       });
       this.running.add(run);

@@ -1,4 +1,4 @@
-import type { Delivery } from './delivery.js';
+import { type Delivery, laneOf } from './delivery.js';
 import { FairQueue } from './fair-queue.js';
 
 let nextId = 1;
@@ -6,7 +6,8 @@ function delivery(tenantId: string, orderingKey: string, extra: Partial<Delivery
   const deliveryId = String(nextId++);
   const event = { tenantId, orderingKey } as Delivery['event'];
   const base = { deliveryId, fence: 0, rescued: 0, started: 0, finished: 0, subscriber: 's', isFirst: true };
-  return { ...base, waitedMs: 0, heldSince: 0, event, ...extra };
+  const lane = laneOf(extra.subscriber ?? base.subscriber, orderingKey);
+  return { ...base, waitedMs: 0, heldSince: 0, lane, event, ...extra };
 }
 const filled = (...deliveries: Delivery[]) => {
   const queue = new FairQueue();

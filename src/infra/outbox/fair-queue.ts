@@ -1,4 +1,4 @@
-import { type Delivery, laneOf } from './delivery.js';
+import type { Delivery } from './delivery.js';
 
 /** Runs that began and never ended, each with the end of its process: from here on a row is a suspect. */
 const SUSPECT_AFTER_STARTS = 2;
@@ -47,16 +47,15 @@ export class FairQueue {
 
   /** The next row of the tenant whose turn it is, from a lane that is free; marks the lane busy. */
   take(): Delivery | undefined {
-    const suspected = new Set(this.suspects.map(laneOf));
     for (const [tenant, rows] of this.tenants) {
-      const index = rows.findIndex((delivery) => !this.busy.has(laneOf(delivery)) && !suspected.has(laneOf(delivery)));
+      const index = rows.findIndex(({ lane }) => !this.busy.has(lane) && !this.isSuspected(lane));
       if (index < 0) continue;
       const [delivery] = rows.splice(index, 1);
       if (!delivery) continue;
       // To the back of the line: a Map iterates in insertion order.
       this.tenants.delete(tenant);
       if (rows.length > 0) this.tenants.set(tenant, rows);
-      this.busy.add(laneOf(delivery));
+      this.busy.add(delivery.lane);
       return delivery;
     }
     return undefined;
@@ -65,11 +64,11 @@ export class FairQueue {
   /** The least suspected of the suspects; it must run alone. */
   takeSuspect(): Delivery | undefined {
     const [least] = this.suspects
-      .filter((suspect) => !this.busy.has(laneOf(suspect)))
+      .filter((suspect) => !this.busy.has(suspect.lane))
       .toSorted((one, other) => one.started - other.started);
     if (!least) return undefined;
     this.suspects = this.suspects.filter((suspect) => suspect !== least);
-    this.busy.add(laneOf(least));
+    this.busy.add(least.lane);
     return least;
   }
 
@@ -80,7 +79,7 @@ export class FairQueue {
   /** A row that was taken is no longer ours: finished, given back or lost. */
   release(delivery: Delivery): void {
     this.forget(delivery);
-    this.busy.delete(laneOf(delivery));
+    this.busy.delete(delivery.lane);
   }
 
   /** Takes out and answers what has not started and does not satisfy `keep`; without it, everything. */
@@ -95,6 +94,10 @@ export class FairQueue {
     }
     for (const delivery of out) this.forget(delivery);
     return out;
+  }
+
+  private isSuspected(lane: string): boolean {
+    return this.suspects.some((suspect) => suspect.lane === lane);
   }
 
   private forget(delivery: Delivery): void {

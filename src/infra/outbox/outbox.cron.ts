@@ -6,6 +6,7 @@ import { Database } from '../database/database.js';
 import { BACKLOG } from './deliveries.queries.js';
 import { Dispatcher } from './dispatcher.service.js';
 import { OutboxPartitions } from './outbox-partitions.service.js';
+import { DEAD_TUPLES } from './retention.queries.js';
 
 /** The last net under the dispatcher, its figures, and its housekeeping. */
 @Injectable()
@@ -36,6 +37,15 @@ export class OutboxCron {
         metrics.set('outbox_dead_letters', row.dead_letters);
       },
     );
+  }
+
+  @CronTask({ name: 'infra.outbox_table', every: '*/15 * * * * *' })
+  async readTable(): Promise<void> {
+    await metrics.collect('outbox_table', ['outbox_dead_tuples'], async () => {
+      const [row] = await this.database.query<{ dead: number }>(DEAD_TUPLES);
+      if (!row) throw new Error('there are no statistics of the deliveries');
+      metrics.set('outbox_dead_tuples', row.dead);
+    });
   }
 
   @CronTask({ name: 'infra.outbox_partitions', every: '0 17 * * * *' })

@@ -1,5 +1,6 @@
 import { Global, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
+import { DeadLetters } from './dead-letters.service.js';
 import { DeliveryRunner } from './delivery-runner.js';
 import { Dispatcher } from './dispatcher.service.js';
 import { OutboxCron } from './outbox.cron.js';
@@ -10,7 +11,7 @@ import { Subscribers } from './subscribers.service.js';
 @Global()
 @Module({
   imports: [DiscoveryModule],
-  providers: [Outbox, Dispatcher, DeliveryRunner, Subscribers, OutboxPartitions, OutboxCron],
-  exports: [Outbox, Dispatcher],
+  providers: [Outbox, Dispatcher, DeliveryRunner, Subscribers, OutboxPartitions, OutboxCron, DeadLetters],
+  exports: [Outbox, Dispatcher, DeadLetters],
 })
 export class OutboxModule {}

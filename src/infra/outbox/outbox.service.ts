@@ -3,8 +3,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { currentContext, currentCorrelationId } from '../../common/context/context.js';
 import { currentTraceparent, inSpan } from '../../common/tracing/spans.js';
 import type { Transaction } from '../database/database.js';
-import { INSERT_EVENT, LOCK_ORDER, ORDER_LOCK_CLASS } from './deliveries.queries.js';
-import type { Delivery } from './delivery.js';
+import { ORDER_LOCK_CLASS, PUBLISH } from './deliveries.queries.js';
+import { type Delivery, laneOf } from './delivery.js';
 import { Dispatcher, LEASE_MS } from './dispatcher.service.js';
 import type { EventContract, OutboxEvent } from './event.js';
 import { Subscribers } from './subscribers.service.js';
@@ -20,7 +20,7 @@ export interface Publication<Payload> {
 
 interface InsertedRow {
   occurred_at: Date;
-  delivery_id: string | null;
+  delivery_id: string;
   subscriber: string;
   owner: number | null;
   fence: number;
@@ -35,64 +35,64 @@ export class Outbox {
   ) {}
 
   /**
-   * Records an event and a delivery for each of its subscribers in `tx`. After the commit this process starts on
-   * them at once if it runs a dispatcher with room; others are told. From here to the commit, other transactions that
-   * publish with the same key wait: publish last, and with several keys always in the same order.
+   * Records an event and a delivery for each of its subscribers in `tx`, as its last statement. After the commit this
+   * process starts on them at once if it runs a dispatcher with room; others are told. Transactions that publish with
+   * the same key commit one after another: with several keys, publish always in the same order.
+   * @returns the event's id
    * @throws ZodError when the payload does not fit its contract: the transaction must not commit
    */
-  publish<Payload>(
-    tx: Transaction,
-    contract: EventContract<Payload>,
-    publication: Publication<Payload>,
-  ): Promise<string> {
-    return inSpan('outbox.write', { attributes: { 'messaging.destination.name': contract.name } }, async () => {
-      const payload = contract.schema.parse(publication.payload);
-      const subscriptions = this.subscribers.of(contract.name);
-      const event: Omit<OutboxEvent, 'occurredAt'> = {
-        eventId: uuidv7(),
-        eventName: contract.name,
-        schemaVersion: contract.version,
-        tenantId: publication.tenantId,
-        correlationId: currentCorrelationId(),
-        causationId: currentContext()?.causationId,
-        traceparent: currentTraceparent(),
-        orderingKey: publication.orderingKey,
-        payload,
-      };
-      if (subscriptions.length > 0) await tx.query(LOCK_ORDER, [ORDER_LOCK_CLASS, event.orderingKey]);
-      const reservation = this.dispatcher.reserve(subscriptions.length, event.tenantId);
-      const rows = await tx.query<InsertedRow>(INSERT_EVENT, [
-        event.eventId,
-        event.eventName,
-        event.schemaVersion,
-        event.tenantId,
-        publication.occurredAt ?? null,
-        event.correlationId,
-        event.causationId ?? null,
-        event.traceparent ?? null,
-        event.orderingKey,
-        JSON.stringify(payload),
-        LEASE_MS,
-        reservation ?? null,
-        subscriptions.map(({ name }) => name),
-        subscriptions.map(({ options }) => options.dueAt?.(payload) ?? null),
-      ]);
-      const insertedAt = performance.now();
-      tx.afterCommit(() => this.handOver(event, rows, insertedAt));
-      return event.eventId;
-    });
+  publish<Payload>(tx: Transaction, contract: EventContract<Payload>, publication: Publication<Payload>): string {
+    const event = {
+      eventId: uuidv7(),
+      eventName: contract.name,
+      schemaVersion: contract.version,
+      tenantId: publication.tenantId,
+      correlationId: currentCorrelationId(),
+      causationId: currentContext()?.causationId,
+      orderingKey: publication.orderingKey,
+      payload: contract.schema.parse(publication.payload),
+    };
+    tx.beforeCommit((query) =>
+      inSpan('outbox.write', { attributes: { 'messaging.destination.name': contract.name } }, async () => {
+        const traced = { ...event, traceparent: currentTraceparent() };
+        const sentAt = performance.now();
+        const rows = await query<InsertedRow>(PUBLISH, this.parametersOf(traced, publication.occurredAt));
+        tx.afterCommit(() => this.handOver(traced, rows, sentAt));
+      }),
+    );
+    return event.eventId;
   }
 
-  private handOver(event: Omit<OutboxEvent, 'occurredAt'>, rows: readonly InsertedRow[], insertedAt: number): void {
-    const deliveries = rows.filter((row) => row.delivery_id !== null);
-    if (deliveries.length === 0) return;
+  private parametersOf(event: Omit<OutboxEvent, 'occurredAt'>, occurredAt: Date | undefined): unknown[] {
+    const subscriptions = this.subscribers.of(event.eventName);
+    return [
+      event.eventId,
+      event.eventName,
+      event.schemaVersion,
+      event.tenantId,
+      occurredAt ?? null,
+      event.correlationId,
+      event.causationId ?? null,
+      event.traceparent ?? null,
+      event.orderingKey,
+      JSON.stringify(event.payload),
+      ORDER_LOCK_CLASS,
+      LEASE_MS,
+      this.dispatcher.reserve(subscriptions.length, event.tenantId) ?? null,
+      subscriptions.map(({ name }) => name),
+      subscriptions.map(({ options }) => options.dueAt?.(event.payload) ?? null),
+    ];
+  }
+
+  private handOver(event: Omit<OutboxEvent, 'occurredAt'>, rows: readonly InsertedRow[], sentAt: number): void {
+    if (rows.length === 0) return;
     // After a long transaction the lease may be over, or nearly: others may already have it.
-    const isFresh = performance.now() - insertedAt < LEASE_MS / 2;
-    const ours = deliveries.filter((row) => row.owner !== null && row.owner === this.dispatcher.instanceId && isFresh);
+    const isFresh = performance.now() - sentAt < LEASE_MS / 2;
+    const ours = rows.filter((row) => row.owner !== null && row.owner === this.dispatcher.instanceId && isFresh);
     this.dispatcher.accept(
       ours.map(
         (row): Delivery => ({
-          deliveryId: row.delivery_id ?? '',
+          deliveryId: row.delivery_id,
           fence: row.fence,
           rescued: 0,
           started: 0,
@@ -100,11 +100,12 @@ export class Outbox {
           subscriber: row.subscriber,
           isFirst: true,
           waitedMs: 0,
-          heldSince: insertedAt,
+          heldSince: sentAt,
+          lane: laneOf(row.subscriber, event.orderingKey),
           event: { ...event, occurredAt: row.occurred_at },
         }),
       ),
     );
-    if (ours.length < deliveries.length) this.dispatcher.nudge();
+    if (ours.length < rows.length) this.dispatcher.nudge();
   }
 }

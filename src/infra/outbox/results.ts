@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { metrics } from '../../common/metrics/metrics.js';
-import { Completions } from './completions.js';
+import { type CompletionEvents, Completions } from './completions.js';
 import { BURY, RESCHEDULE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import type { RunResult } from './delivery-runner.js';
@@ -10,6 +10,11 @@ const RETRY_MAX_MS = 1_000;
 /** Longer waits are found by polling. */
 const TIMED_WAKE_MAX_MS = 60_000;
 
+export interface ResultEvents extends Pick<CompletionEvents, 'onMore'> {
+  /** A row that was put off is due about now. */
+  onDue: () => void;
+}
+
 /** Writes how each run ended: fenced, and through outages as long as the lease may still be ours. */
 export class Results {
   private readonly completions: Completions;
@@ -17,12 +22,12 @@ export class Results {
 
   constructor(
     private readonly pool: pg.Pool,
-    private readonly leaseMs: number,
-    private readonly wake: () => void,
+    private readonly limits: { leaseMs: number; batchSize: number },
+    private readonly events: ResultEvents,
     trouble: TroubleLog,
   ) {
     const onLeasesLost = (count: number) => metrics.add('outbox_leases_lost_total', count);
-    this.completions = new Completions(pool, { onMore: wake, onLeasesLost }, trouble);
+    this.completions = new Completions(pool, limits.batchSize, { onMore: events.onMore, onLeasesLost }, trouble);
   }
 
   noteLook(): void {
@@ -38,13 +43,13 @@ export class Results {
       case 'retry': {
         const attempts = result.kind === 'retry' ? 1 : 0;
         await this.persist(RESCHEDULE, [deliveryId, fence, result.delayMs, attempts, result.errorCode]);
-        if (result.delayMs < TIMED_WAKE_MAX_MS) setTimeout(this.wake, result.delayMs + 5).unref();
+        if (result.delayMs < TIMED_WAKE_MAX_MS) setTimeout(this.events.onDue, result.delayMs + 5).unref();
         return;
       }
       case 'dead_letter': {
         const attempts = delivery.finished + 1;
         await this.persist(BURY, [deliveryId, fence, attempts, result.reason, result.errorCode, result.fingerprint]);
-        return this.wake();
+        return this.events.onMore(undefined);
       }
     }
   }
@@ -55,7 +60,7 @@ export class Results {
   }
 
   private async persist(sql: string, parameters: unknown[]): Promise<void> {
-    const deadline = performance.now() + this.leaseMs;
+    const deadline = performance.now() + this.limits.leaseMs;
     for (let failures = 0; ; failures++) {
       try {
         const { rowCount } = await this.pool.query(sql, parameters);

@@ -45,3 +45,7 @@ export const FORGET_CONSUMED = `
       order by event_id limit $4::int))
     returning 1
   ) select count(*)::int as purged from gone`;
+
+/** What vacuum has left to do in the deliveries, as the statistics have it: a little behind the truth. */
+export const DEAD_TUPLES = `
+  select n_dead_tup::float8 as dead from pg_stat_user_tables where relid = 'infra.outbox_deliveries'::regclass`;

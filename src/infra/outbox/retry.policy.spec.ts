@@ -1,4 +1,5 @@
 import { AppError } from '../../common/errors/app-error.js';
+import { redactText } from '../../common/logging/redactor.js';
 import { PermanentFailure, Snooze } from './outbox.errors.js';
 import { backoffCeilingMs, decideFailure, fingerprintOf, MAX_ATTEMPTS } from './retry.policy.js';
 
@@ -58,5 +59,13 @@ describe('what a failed run means', () => {
     expect(fingerprintOf(one)).toBe('x.y: row <n> of <id>');
     expect(fingerprintOf(two)).toBe(fingerprintOf(one));
     expect(fingerprintOf(new Error('x'.repeat(500))).length).toBeLessThanOrEqual(200);
+  });
+
+  it('keeps no personal data of an error, and what it keeps reads the same when it is redacted again', () => {
+    const kept = fingerprintOf(
+      new Error(`+14155550132 and jo.doe42@example.com ${'x'.repeat(120)} jo.doe42@example.com`),
+    );
+    expect(kept).not.toMatch(/4155|example|doe/);
+    expect(redactText(kept)).toBe(kept);
   });
 });

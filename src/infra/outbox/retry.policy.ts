@@ -1,4 +1,5 @@
 import { AppError, errorCode } from '../../common/errors/app-error.js';
+import { redactText } from '../../common/logging/redactor.js';
 import { Snooze } from './outbox.errors.js';
 
 /** After the sixth failed attempt a delivery is a dead letter. */
@@ -46,9 +47,12 @@ function bounded(delayMs: number): number {
   return Number.isFinite(delayMs) ? Math.round(Math.min(Math.max(0, delayMs), MAX_DELAY_MS)) : CAP_MS;
 }
 
-/** Groups dead letters: the code and the shape of the message, with every number and id taken out. */
+/**
+ * Groups dead letters: the code and the shape of the message, with every number and id taken out. Redacted before it is
+ * kept, so that it can be shown, and what is shown names the group.
+ */
 export function fingerprintOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = redactText(error instanceof Error ? error.message : String(error));
   const shape = message.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/gi, '<id>').replace(/\d+/g, '<n>');
-  return `${errorCode(error)}: ${shape}`.slice(0, 200);
+  return redactText(redactText(`${errorCode(error)}: ${shape}`).slice(0, 200));
 }

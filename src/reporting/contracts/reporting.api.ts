@@ -1,3 +1,5 @@
+import type { BadStage } from '../../common/metrics/labels.js';
+
 /** How one caller's first text came about. */
 export interface FirstResponse {
   triggerKind: 'call' | 'text';
@@ -8,7 +10,9 @@ export interface FirstResponse {
   latencyMs: number | null;
   excludedReason: string | null;
   failedReason: string | null;
-  /** What ate the time; null while open. */
+  /** Of a call that broke the promise: the stage that had eaten most of its time when it did. */
+  badStage: BadStage | null;
+  /** The time of each stage; null while open. */
   stagesMs: { webhook: number; outboxWait: number; handler: number; provider: number } | null;
 }
 

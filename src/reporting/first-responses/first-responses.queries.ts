@@ -30,14 +30,14 @@ export const TRACK_FAILED = `
       excluded_reason = case when $2 = 'opted_out' and 'first_sms' = any (r.unjudged) then $2 else r.excluded_reason end
     from reporting.first_responses before
     where r.trigger_id = $1 and r.first_sms_at is null and before.trigger_id = r.trigger_id
-    returning before.excluded_reason as was, r.excluded_reason as now
+    returning before.excluded_reason as was, r.excluded_reason as now, r.detected_at, r.tenant_id
   )
-  select now from failed where was is null and now is not null`;
+  select tenant_id, detected_at from failed where was is null and now is not null`;
 
 /** Index: first_responses_correlation. */
 export const FIRST_RESPONSE = `
   select trigger_kind, correlation_id, detected_at, first_sms_at, excluded_reason, failed_reason,
     extract(epoch from first_sms_at - detected_at)::float8 * 1000 as latency_ms,
-    webhook_ms, outbox_wait_ms, handler_ms, provider_ms
+    webhook_ms, outbox_wait_ms, handler_ms, provider_ms, bad_stage
   from reporting.first_responses where correlation_id = $1
   order by detected_at limit 1`;

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { BadStage } from '../../common/metrics/labels.js';
 import { Database } from '../../infra/database/database.js';
 import { type FirstResponse, ReportingApi } from '../contracts/reporting.api.js';
 import { FIRST_RESPONSE } from './first-responses.queries.js';
@@ -15,6 +16,7 @@ interface Row {
   outbox_wait_ms: number | null;
   handler_ms: number | null;
   provider_ms: number | null;
+  bad_stage: BadStage | null;
 }
 
 @Injectable()
@@ -34,6 +36,7 @@ export class FirstResponses extends ReportingApi {
       latencyMs: row.latency_ms,
       excludedReason: row.excluded_reason,
       failedReason: row.failed_reason,
+      badStage: row.bad_stage,
       stagesMs:
         row.first_sms_at === null
           ? null

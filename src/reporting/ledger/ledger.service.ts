@@ -11,6 +11,7 @@ export const TOTALS = [
   'kpi_attributed_revenue_cents_total',
   'kpi_refunded_revenue_cents_total',
   'slo_first_sms_events_total',
+  'slo_first_sms_bad_total',
   'slo_first_sms_excluded_total',
 ] as const satisfies readonly MetricName[];
 export type TotalName = (typeof TOTALS)[number];

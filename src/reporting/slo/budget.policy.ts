@@ -18,3 +18,11 @@ export function budgetRemaining({ good, bad }: Verdicts, target: number): number
   const total = good + bad;
   return total === 0 ? 1 : 1 - bad / (total * (1 - target));
 }
+
+/**
+ * How long the budget lasts at this burn, in the unit of its period: 0 once it is spent, undefined while nothing burns.
+ */
+export function timeToExhaustion(remaining: number, burn: number, period: number): number | undefined {
+  if (remaining <= 0) return 0;
+  return burn > 0 ? (remaining * period) / burn : undefined;
+}

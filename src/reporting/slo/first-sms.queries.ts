@@ -3,7 +3,7 @@
  * What the tracker has not been told yet is read from its own undelivered and dead deliveries, so that a stuck outbox
  * cannot hide waiting callers. Open calls younger than $2 seconds are undecided and wait.
  * `now()` bounds the window, because no index serves a comparison with the volatile `clock_timestamp()`.
- * Indexes: first_responses_window, outbox_deliveries_lane.
+ * Indexes: first_responses_window, outbox_deliveries_first_response.
  */
 export const FIRST_SMS_WINDOW = `
   with untold as (
@@ -39,3 +39,11 @@ export const FIRST_SMS_WINDOW = `
     count(*) filter (where not open or seconds >= $2)::int as window_calls,
     count(*) filter (where open and seconds >= $2)::int as open_breached
   from aged`;
+
+/**
+ * Age of the oldest event due to reporting and not taken in. Dead letters are not lag: their alert is another.
+ * Index: outbox_deliveries_available; the table is small by design.
+ */
+export const PROJECTOR_LAG = `
+  select coalesce(extract(epoch from clock_timestamp() - min(due_at)), 0)::float8 as lag_seconds
+  from infra.outbox_deliveries where subscriber like 'reporting.%' and due_at <= now()`;

@@ -1,11 +1,12 @@
 import { Injectable } from '@nestjs/common';
+import type { BadStage } from '../../common/metrics/labels.js';
 import { metrics } from '../../common/metrics/metrics.js';
 import { CronTask } from '../../infra/cron/cron-task.decorator.js';
 import { Database } from '../../infra/database/database.js';
 import { Ledger } from '../ledger/ledger.service.js';
-import { budgetRemaining, burnRate, type Verdicts } from './budget.policy.js';
+import { budgetRemaining, burnRate, timeToExhaustion, type Verdicts } from './budget.policy.js';
 import { COUNT_WINDOWS, JUDGE } from './budget.queries.js';
-import { FIRST_SMS_WINDOW } from './first-sms.queries.js';
+import { FIRST_SMS_WINDOW, PROJECTOR_LAG } from './first-sms.queries.js';
 import {
   BUDGET_PERIOD_MINUTES,
   BURN_WINDOWS_MINUTES,
@@ -19,6 +20,12 @@ interface FirstSmsWindow {
   p95_seconds: number | null;
   window_calls: number;
   open_breached: number;
+}
+
+interface Judged {
+  kept: boolean;
+  bad_stage: BadStage | null;
+  calls: number;
 }
 
 type BurnWindow = keyof typeof BURN_WINDOWS_MINUTES;
@@ -50,7 +57,13 @@ export class SloCron {
 
   @CronTask({ name: 'reporting.slo_budget', every: '*/10 * * * * *' })
   async computeBudgets(): Promise<void> {
-    await metrics.collect('slo_budget', ['slo_error_budget_remaining_ratio', 'slo_burn_rate'], async () => {
+    const gauges = [
+      'slo_error_budget_remaining_ratio',
+      'slo_error_budget_exhaustion_seconds',
+      'slo_burn_rate',
+      'slo_bad_calls',
+    ] as const;
+    await metrics.collect('slo_budget', gauges, async () => {
       for (const objective of FIRST_SMS_OBJECTIVES) {
         await this.judge(objective);
         await this.publishBudget(objective);
@@ -58,12 +71,24 @@ export class SloCron {
     });
   }
 
+  /** How far reporting is behind the events that it derives everything from. */
+  @CronTask({ name: 'reporting.projectors', every: '*/5 * * * * *' })
+  async readProjectorLag(): Promise<void> {
+    await metrics.collect('projectors', ['reporting_projector_lag_seconds'], async () => {
+      const [row] = await this.database.query<{ lag_seconds: number }>(PROJECTOR_LAG);
+      if (!row) throw new Error('the lag query answered nothing');
+      metrics.set('reporting_projector_lag_seconds', row.lag_seconds);
+    });
+  }
+
   private async judge({ slo, thresholdSeconds }: FirstSmsObjective): Promise<void> {
+    const isCounted = slo === FIRST_SMS.slo;
     await this.database.transaction(async (tx) => {
-      const [verdicts] = await tx.query<Verdicts>(JUDGE, [slo, thresholdSeconds]);
-      if (slo !== FIRST_SMS.slo || !verdicts) return;
-      for (const result of ['good', 'bad'] as const) {
-        if (verdicts[result] > 0) await this.ledger.add(tx, 'slo_first_sms_events_total', verdicts[result], result);
+      const verdicts = await tx.query<Judged>(JUDGE, [slo, thresholdSeconds, isCounted]);
+      if (!isCounted) return;
+      for (const { kept, bad_stage, calls } of verdicts) {
+        await this.ledger.add(tx, 'slo_first_sms_events_total', calls, kept ? 'good' : 'bad');
+        if (!kept && bad_stage) await this.ledger.add(tx, 'slo_first_sms_bad_total', calls, bad_stage);
       }
     });
   }
@@ -72,9 +97,15 @@ export class SloCron {
     const minutes = [BUDGET_PERIOD_MINUTES, ...Object.values(BURN_WINDOWS_MINUTES)];
     const rows = await this.database.query<Verdicts & { minutes: number }>(COUNT_WINDOWS, [slo, minutes]);
     const over = (window: number): Verdicts => rows.find((row) => row.minutes === window) ?? { good: 0, bad: 0 };
-    metrics.set('slo_error_budget_remaining_ratio', budgetRemaining(over(BUDGET_PERIOD_MINUTES), target), { slo });
+    const remaining = budgetRemaining(over(BUDGET_PERIOD_MINUTES), target);
+    const pace = burnRate(over(BURN_WINDOWS_MINUTES['6h']), target);
+    const exhaustion = timeToExhaustion(remaining, pace, BUDGET_PERIOD_MINUTES * 60);
+    metrics.set('slo_error_budget_remaining_ratio', remaining, { slo });
+    metrics.set('slo_error_budget_exhaustion_seconds', exhaustion ?? Number.NaN, { slo });
     for (const window of Object.keys(BURN_WINDOWS_MINUTES) as BurnWindow[]) {
-      metrics.set('slo_burn_rate', burnRate(over(BURN_WINDOWS_MINUTES[window]), target), { slo, window });
+      const verdicts = over(BURN_WINDOWS_MINUTES[window]);
+      metrics.set('slo_burn_rate', burnRate(verdicts, target), { slo, window });
+      metrics.set('slo_bad_calls', verdicts.bad, { slo, window });
     }
   }
 }

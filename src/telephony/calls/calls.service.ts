@@ -146,14 +146,14 @@ export class Calls {
   private async announce(tx: Transaction, line: Line, decision: ReplyDecision, call: MissedCall): Promise<void> {
     const { tenantId } = line;
     const orderingKey = callerKey(tenantId, call.caller);
-    await this.outbox.publish(tx, CallDetected, { tenantId, orderingKey, payload: call });
+    this.outbox.publish(tx, CallDetected, { tenantId, orderingKey, payload: call });
     if (decision.decision === 'suppress') {
       const payload = { ...call, reason: decision.reason };
-      await this.outbox.publish(tx, CallReplySuppressed, { tenantId, orderingKey, payload });
+      this.outbox.publish(tx, CallReplySuppressed, { tenantId, orderingKey, payload });
     }
     if (decision.decision === 'defer') {
       const payload = { ...call, reason: decision.reason, deferred_until: decision.until.toISOString() };
-      await this.outbox.publish(tx, CallReplyDeferred, { tenantId, orderingKey, payload });
+      this.outbox.publish(tx, CallReplyDeferred, { tenantId, orderingKey, payload });
     }
   }
 }

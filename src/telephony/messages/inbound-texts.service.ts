@@ -53,7 +53,7 @@ export class InboundTexts {
       optOutType: form.first('OptOutType'),
       evidenceId: messageSid,
     });
-    await this.outbox.publish(tx, InboundSmsReceived, {
+    this.outbox.publish(tx, InboundSmsReceived, {
       tenantId,
       orderingKey: callerKey(tenantId, caller),
       payload: {

@@ -27,6 +27,7 @@ export interface MessageRow {
   account_sid: string;
   body: string;
   state: MessageState;
+  error_code: number | null;
   message_sid: string | null;
   attempt: number;
   resends: number;
@@ -105,7 +106,7 @@ export class MessageStates {
     const [row] = await tx.query<AcceptedRow>(SET_ACCEPTED, [message.message_id, state, messageSid, error, agoMs]);
     if (!row) throw new Error('the accepted message is not there');
     if (isFirst) {
-      await this.outbox.publish(tx, OutboundSmsQueued, {
+      this.outbox.publish(tx, OutboundSmsQueued, {
         ...addressOf(message),
         payload: {
           ...identityOf(message),
@@ -138,7 +139,7 @@ export class MessageStates {
   /** The provider, or we ourselves, definitely did not send it. */
   async fail(tx: Transaction, message: MessageRow, reason: string, errorCode: number | undefined): Promise<void> {
     await tx.query(SET_STATE, [message.message_id, 'failed', errorCode ?? null]);
-    await this.outbox.publish(tx, OutboundSmsFailed, {
+    this.outbox.publish(tx, OutboundSmsFailed, {
       ...addressOf(message),
       payload: { ...identityOf(message), reason, error_code: errorCode ?? null },
     });
@@ -151,7 +152,7 @@ export class MessageStates {
     state: MessageState,
     errorCode: number | null,
   ): Promise<void> {
-    await this.outbox.publish(tx, DeliveryUpdated, {
+    this.outbox.publish(tx, DeliveryUpdated, {
       ...addressOf(message),
       payload: { ...identityOf(message), message_sid: messageSid, state, error_code: errorCode },
     });

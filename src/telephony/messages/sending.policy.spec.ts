@@ -1,7 +1,9 @@
+import { classifyTwilioError } from '../integrations/twilio/twilio-error-codes.js';
 import {
   attemptOf,
   backoffMs,
   type Candidate,
+  isRepairable,
   isSame,
   isTooLate,
   nextLookInMs,
@@ -118,5 +120,14 @@ describe('a text in the list is ours', () => {
     ];
     expect([39_200, 31_000, 20_800, 400].map((ageMs) => attemptOf(ageMs, attempts)?.attempt)).toEqual([1, 1, 2, 2]);
     expect(attemptOf(1, [])).toBeUndefined();
+  });
+});
+
+describe('a refusal', () => {
+  it('can be repaired where it is about the account, not about the text or its reader', () => {
+    const repairable = [20003, 21606, 30002, 30034].map((code) => isRepairable(classifyTwilioError(code).class));
+    expect(repairable).toEqual([true, true, true, true]);
+    const final = [21211, 21610, 21614, 21617, undefined].map((code) => isRepairable(classifyTwilioError(code).class));
+    expect(final).toEqual([false, false, false, false, false]);
   });
 });

@@ -1,3 +1,5 @@
+import type { TwilioErrorClass } from '../integrations/twilio/twilio-error-codes.js';
+
 export type Purpose = 'first_reply';
 
 /**
@@ -35,6 +37,14 @@ export function nextLookInMs(looks: readonly number[], ageMs: number): number | 
 
 export function isTooLate(purpose: Purpose, ageMs: number): boolean {
   return ageMs > TOO_LATE_MS[purpose];
+}
+
+/**
+ * Whether a refusal is about the account and not about this text or its reader: then a person repairs the account, and
+ * the text can be sent after all.
+ */
+export function isRepairable(errorClass: TwilioErrorClass): boolean {
+  return errorClass === 'configuration' || errorClass === 'suspended' || errorClass === 'not_registered';
 }
 
 /** Full jitter, at least what the provider asked for. @param random in [0, 1) */

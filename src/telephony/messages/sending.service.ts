@@ -11,6 +11,7 @@ import type { LineSettings, TextRequest } from '../contracts/telephony.api.js';
 import { TelephonyApi } from '../contracts/telephony.api.js';
 import { type SendOutcome, TwilioClient } from '../integrations/twilio/twilio.client.js';
 import { type TwilioAccount, TwilioAccounts } from '../integrations/twilio/twilio-accounts.service.js';
+import { classifyTwilioError } from '../integrations/twilio/twilio-error-codes.js';
 import { Lines } from '../numbers/lines.service.js';
 import { type MessageRow, MessageStates } from './message-states.service.js';
 import {
@@ -24,7 +25,14 @@ import {
   SET_STATE,
 } from './messages.queries.js';
 import { type OpenAttempt, Reconciliation } from './reconciliation.service.js';
-import { backoffMs, isTooLate, nextLookInMs, SendingTimings, VALIDITY_SECONDS } from './sending.policy.js';
+import {
+  backoffMs,
+  isRepairable,
+  isTooLate,
+  nextLookInMs,
+  SendingTimings,
+  VALIDITY_SECONDS,
+} from './sending.policy.js';
 
 /**
  * Sends texts effectively once over an API that has no idempotency key. The intent is recorded before the provider is
@@ -89,6 +97,12 @@ export class Sending extends TelephonyApi {
         const verdict = await this.reconciliation.settle(await this.accountOf(message), message);
         return verdict === 'absent' ? this.send(message, true) : undefined;
       }
+      case 'failed': {
+        // Its dead letter was redriven: what the provider refused it for may have been repaired.
+        if (!isRepairable(classifyTwilioError(message.error_code ?? undefined).class)) return;
+        const open = await this.database.query<OpenAttempt>(OPEN_ATTEMPTS, [messageId]);
+        return this.send(message, open.length > 0);
+      }
       default:
         return;
     }
@@ -113,11 +127,13 @@ export class Sending extends TelephonyApi {
   private mark(message: MessageRow, resend: boolean): Promise<{ attempt: number } | 'settled' | 'taken'> {
     return this.database.transaction(async (tx) => {
       const [current] = await tx.query<MessageRow>(LOCK_MESSAGE, [message.message_id]);
-      if (!current || current.accepted_at || current.state === 'failed') return 'settled';
+      if (!current || current.accepted_at || (current.state === 'failed' && message.state !== 'failed'))
+        return 'settled';
       if (current.attempt !== message.attempt) return 'taken';
       const permission = await this.compliance.mayText(tx, message.tenant_id, message.caller);
       if (!permission.allowed || isTooLate(message.purpose, message.age_ms)) {
-        await this.states.fail(tx, current, permission.allowed ? 'too_late' : permission.reason, undefined);
+        const reason = permission.allowed ? 'too_late' : permission.reason;
+        if (current.state !== 'failed') await this.states.fail(tx, current, reason, undefined);
         return 'settled';
       }
       const parameters = [message.message_id, message.attempt, resend];
@@ -148,26 +164,25 @@ export class Sending extends TelephonyApi {
 
   private async conclude(message: MessageRow, attempt: number, outcome: SendOutcome): Promise<void> {
     const sids = outcome.kind === 'accepted' ? [outcome.messageSid] : [];
-    const delayMs = await this.database.transaction(async (tx) => {
+    const unfinished = await this.database.transaction(async (tx) => {
       const current = await this.states.lock(tx, message.message_id, sids);
       return current && this.take(tx, current, attempt, outcome);
     });
-    if (delayMs === undefined) return;
-    throw new Snooze(delayMs, outcome.kind === 'unknown' ? 'reconciling' : 'provider_not_accepting');
+    if (unfinished) throw unfinished;
   }
 
   /**
    * Takes an outcome into the locked message. The row may have moved on: a callback can be faster than the answer, and
    * a process that was frozen can come back with an older attempt than the present one. Then the outcome is recorded,
    * and decides nothing.
-   * @returns when to go on, in ms; undefined when there is nothing more to do
+   * @returns what the outbox has to hear: when to go on, or that a person has to; undefined when nothing is left to do
    */
   private async take(
     tx: Transaction,
     current: MessageRow,
     attempt: number,
     outcome: SendOutcome,
-  ): Promise<number | undefined> {
+  ): Promise<Snooze | PermanentFailure | undefined> {
     const { message_id: messageId } = current;
     if (outcome.kind === 'accepted') {
       const { messageSid, status, receivedAt } = outcome;
@@ -187,15 +202,26 @@ export class Sending extends TelephonyApi {
     const open = await tx.query<OpenAttempt>(OPEN_ATTEMPTS, [messageId]);
     switch (outcome.kind) {
       case 'refused':
-        if (decides) await this.states.fail(tx, current, outcome.errorClass, outcome.errorCode);
-        return undefined;
+        if (!decides) return undefined;
+        await this.states.fail(tx, current, outcome.errorClass, outcome.errorCode);
+        return isRepairable(outcome.errorClass)
+          ? new PermanentFailure(
+              `telephony.${outcome.errorClass}`,
+              'The provider refused a text because of its account',
+            )
+          : undefined;
       case 'not_processed':
         // An earlier request may still turn out to be a text: then the next one is a resend, and looks first.
         if (decides) await tx.query(SET_STATE, [messageId, open.length > 0 ? 'unknown' : 'requested', null]);
-        return backoffMs(attempt, Math.random(), this.timings.backoffBaseMs, outcome.retryAfterMs);
-      case 'unknown':
+        return new Snooze(
+          backoffMs(attempt, Math.random(), this.timings.backoffBaseMs, outcome.retryAfterMs),
+          'provider_not_accepting',
+        );
+      case 'unknown': {
         if (decides) await tx.query(SET_STATE, [messageId, 'unknown', null]);
-        return nextLookInMs(this.timings.lookAtMs[current.purpose], open.at(-1)?.age_ms ?? 0) ?? 0;
+        const looks = this.timings.lookAtMs[current.purpose];
+        return new Snooze(nextLookInMs(looks, open.at(-1)?.age_ms ?? 0) ?? 0, 'reconciling');
+      }
     }
   }
 

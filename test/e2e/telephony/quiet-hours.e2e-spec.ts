@@ -34,6 +34,12 @@ describe('the quiet hours of a business', () => {
     return { lag: await web.metric('outbox_dispatch_lag_seconds'), depth: await web.metric('worker_queue_depth') };
   }
 
+  /** A text in the provider's hands may not be recorded here yet, and that is an event again: so not at once. */
+  const noBacklog = () =>
+    eventually(async () => Object.values(await backlog()).every((figure) => figure === 0), {
+      label: 'neither lag nor depth',
+    });
+
   const scheduled = (caller: string) =>
     web.row<{ subscriber: string; due_at: Date; available_at: Date }>(
       `select subscriber, due_at, available_at from infra.outbox_deliveries
@@ -92,7 +98,7 @@ describe('the quiet hours of a business', () => {
     worker = await TestApp.start({ beside: web });
     await web.twilio.messageTo('+14155550181');
     await settled();
-    expect(await backlog()).toEqual({ lag: 0, depth: 0 });
+    await noBacklog();
     expect(await scheduled(caller)).toBeDefined();
     expect(web.twilio.ledger.messagesTo(caller)).toEqual([]);
   });
@@ -158,7 +164,7 @@ describe('the quiet hours of a business', () => {
     expect(text.status).toBe(200);
     await settled();
     expect(await web.row('select 1 from conversation.threads where caller = $1', [caller])).toBeDefined();
-    expect(await backlog()).toEqual({ lag: 0, depth: 0 });
+    await noBacklog();
     expect(await scheduled(caller)).toBeDefined();
   });
 });

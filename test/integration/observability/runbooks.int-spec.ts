@@ -29,21 +29,4 @@ describe('the SQL of the runbooks', () => {
   it.each(QUERIES)('$place runs on the schema as it is', async ({ sql }) => {
     await expect(db.query(sql)).resolves.toBeDefined();
   });
-
-  it('retries the dead letters of one fingerprint and leaves the others', async () => {
-    await db.query(`
-      insert into infra.outbox_dead_letters (delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key,
-        created_at, attempts, reason, error_code, fingerprint)
-      select id, gen_random_uuid(), 'nmc.telephony.CallDetected', 'conversation.first_reply', gen_random_uuid(), 'k',
-        now(), 6, 'exhausted', 'x', fingerprint
-      from (values (1, 'the-fingerprint'), (2, 'another')) as dead (id, fingerprint)`);
-    const retry = QUERIES.find(({ sql }) => sql.includes('delete from infra.outbox_dead_letters'));
-    await db.query(retry?.sql ?? '');
-    const left = await db.query('select fingerprint from infra.outbox_dead_letters');
-    expect(left.rows).toEqual([{ fingerprint: 'another' }]);
-    const due = await db.query(
-      'select subscriber, finished, owner from infra.outbox_deliveries where available_at <= now()',
-    );
-    expect(due.rows).toEqual([{ subscriber: 'conversation.first_reply', finished: 0, owner: null }]);
-  });
 });

@@ -75,31 +75,24 @@ describe('publishing', () => {
   });
 
   it('keeps the writers of one key in the order of their commits', async () => {
-    let commitFirst = () => {};
-    const held = new Promise<void>((resolve) => {
-      commitFirst = resolve;
-    });
-    let inserted = () => {};
-    const firstInserted = new Promise<void>((resolve) => {
-      inserted = resolve;
-    });
+    const gate = await outbox.db.connect();
+    await gate.query('select pg_advisory_lock(1, 1)');
+    const waiting = (statement: string) =>
+      eventually(
+        async () =>
+          (await outbox.count("pg_stat_activity where wait_event_type = 'Lock' and query like $1", [statement])) === 1,
+        { label: `${statement} waits` },
+      );
     const first = app.publish('order', 1, {
-      also: () => {
-        inserted();
-        return held;
-      },
+      also: async (tx) => tx.beforeCommit(async (query) => void (await query('select pg_advisory_xact_lock(1, 1)'))),
     });
-    await firstInserted;
+    await waiting('%pg_advisory_xact_lock(1, 1)%');
     const second = app.publish('order', 2);
-    const elsewhere = app.publish('elsewhere', 3);
-    await elsewhere;
-    await eventually(
-      async () =>
-        (await outbox.count("pg_stat_activity where wait_event_type = 'Lock' and query like '%advisory_xact%'")) === 1,
-      { label: 'the second writer waits for the first' },
-    );
+    await app.publish('elsewhere', 3);
+    await waiting('%outbox_publish%');
     expect(app.handlers.starts.map(({ n }) => n)).toEqual([3]);
-    commitFirst();
+    await gate.query('select pg_advisory_unlock(1, 1)');
+    gate.release();
     await Promise.all([first, second]);
     await outbox.drained();
     expect(app.handlers.starts.map(({ n }) => n)).toEqual([3, 1, 2]);

@@ -86,7 +86,7 @@ describe('taking over', () => {
     await app.publish('fenced', 1);
     const lost = await counter('outbox_leases_lost_total');
     await outbox.db.query(
-      "update infra.outbox_deliveries set fence = fence + 1, owner = null, available_at = now() + interval '1 hour'",
+      "update infra.outbox_deliveries set fence = fence + 1, owner = null, leased_until = now() + interval '1 hour'",
     );
     finishers[0]?.();
     await eventually(async () => (await counter('outbox_leases_lost_total')) === lost + 1, {

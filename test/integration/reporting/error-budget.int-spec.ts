@@ -18,7 +18,11 @@ describe('error budget and totals', () => {
     await twin.stop();
     await app.stop();
   });
-  afterEach(() => app.db.query('truncate reporting.first_responses, reporting.slo_buckets, reporting.ledger'));
+  afterEach(() =>
+    app.db.query(
+      'truncate reporting.first_responses, reporting.slo_buckets, reporting.slo_exclusions, reporting.ledger',
+    ),
+  );
 
   async function call(ago: number, latency: number | null, excluded: string | null = null): Promise<string> {
     const id = randomUUID();
@@ -72,6 +76,11 @@ describe('error budget and totals', () => {
     expect(await app.metric('slo_burn_rate{slo="first_sms",window="6h"}')).toBeCloseTo(0.5);
     expect(await app.metric('slo_burn_rate{slo="first_sms_60s",window="1h"}')).toBe(0);
     expect(await app.metric('slo_error_budget_remaining_ratio{slo="first_sms"}')).toBeCloseTo(0.5);
+    expect(await app.metric('slo_bad_calls{slo="first_sms",window="1h"}')).toBe(1);
+    expect(await app.metric('slo_bad_calls{slo="first_sms_60s",window="3d"}')).toBe(0);
+    // Half of 30 days, at half the pace that spends them.
+    expect(await app.metric('slo_error_budget_exhaustion_seconds{slo="first_sms"}')).toBeCloseTo(30 * 86_400);
+    expect(await app.metric('slo_error_budget_exhaustion_seconds{slo="first_sms_60s"}')).toBeNaN();
   });
 
   it('counts what happened, once, and equal to the database on every replica', async () => {
@@ -94,6 +103,11 @@ describe('error budget and totals', () => {
         expect(
           await app.row(`select label, total::int from reporting.ledger where metric = 'slo_first_sms_excluded_total'`),
         ).toEqual({ label: 'withheld', total: 1 });
+        expect(await app.row('select tenant_id, reason, calls from reporting.slo_exclusions')).toEqual({
+          tenant_id: tenantId,
+          reason: 'withheld',
+          calls: 1,
+        });
       },
       { label: 'the ledger has counted' },
     );

@@ -4,6 +4,9 @@ import { TelephonyWire20261123100200 } from './20261123100200-telephony-wire.js'
 import { ConversationThreads20261123100300 } from './20261123100300-conversation-threads.js';
 import { ReportingFirstResponses20261123100400 } from './20261123100400-reporting-first-responses.js';
 import { ReportingLedger20261123100500 } from './20261123100500-reporting-ledger.js';
+import { InfraDeadLetters20261123100600 } from './20261123100600-infra-dead-letters.js';
+import { InfraOutboxLanes20261123100800 } from './20261123100800-infra-outbox-lanes.js';
+import { ReportingBadStage20261123100900 } from './20261123100900-reporting-bad-stage.js';
 
 /** In order; listed, because a glob cannot be checked by the compiler and loses the names. */
 export const MIGRATIONS = [
@@ -13,4 +16,7 @@ export const MIGRATIONS = [
   ConversationThreads20261123100300,
   ReportingFirstResponses20261123100400,
   ReportingLedger20261123100500,
+  InfraDeadLetters20261123100600,
+  InfraOutboxLanes20261123100800,
+  ReportingBadStage20261123100900,
 ];

@@ -1,0 +1,95 @@
+import { ClaimFloor, type Place } from './claim-floor.js';
+
+const place = (at: number, id = 1): Place => ({ at, id: String(id) });
+const SECOND = 1_000_000;
+
+/** A floor that one full claim has brought to `to`. */
+function raised(to: Place): ClaimFloor {
+  const floor = new ClaimFloor();
+  floor.claimed(floor.next([]), { last: to, isFull: true });
+  return floor;
+}
+
+describe('the claim floor', () => {
+  it('begins at the very front, and again after a reset', () => {
+    const floor = new ClaimFloor();
+    expect(floor.next([])).toEqual({ at: 0, id: '0' });
+    floor.claimed(floor.next([]), { last: place(5 * SECOND), isFull: true });
+    floor.reset();
+    expect(floor.next([])).toEqual({ at: 0, id: '0' });
+  });
+
+  it('follows full claims exactly, ids past 2^53 included', () => {
+    const last = { at: 5 * SECOND, id: '9007199254740993' };
+    const floor = raised(last);
+    expect(floor.next([])).toEqual(last);
+    floor.claimed(last, { last: { ...last, id: '9007199254740992' }, isFull: true });
+    expect(floor.next([])).toEqual(last);
+  });
+
+  it('stays a tenth of a second behind a claim that found everything: others may still be committing', () => {
+    const floor = new ClaimFloor();
+    floor.claimed(floor.next([]), { last: place(5 * SECOND, 7), isFull: false });
+    expect(floor.next([])).toEqual({ at: 4.9 * SECOND, id: '0' });
+  });
+
+  it('never goes up by a look back, nor down by a claim', () => {
+    const floor = raised(place(5 * SECOND));
+    floor.lower(place(6 * SECOND));
+    floor.claimed(floor.next([]), { last: place(2 * SECOND), isFull: true });
+    floor.claimed(floor.next([]), { last: undefined, isFull: false });
+    expect(floor.next([])).toEqual(place(5 * SECOND));
+  });
+
+  it('goes down to a row that turns out to be claimable, itself included', () => {
+    const floor = raised(place(5 * SECOND, 9));
+    floor.lower(place(5 * SECOND, 4));
+    expect(floor.next([])).toEqual(place(5 * SECOND, 3));
+    floor.looked(7 * SECOND, place(3 * SECOND, 2));
+    expect(floor.next([])).toEqual(place(3 * SECOND, 1));
+  });
+
+  it('goes up to the time of a look that found nothing at all', () => {
+    const floor = raised(place(5 * SECOND));
+    floor.looked(60 * SECOND, undefined);
+    expect(floor.next([])).toEqual({ at: 59.9 * SECOND, id: '0' });
+  });
+
+  it('steps back one second from the furthest it has been, however often', () => {
+    const floor = raised(place(5 * SECOND));
+    for (let n = 0; n < 3; n++) floor.stepBack();
+    expect(floor.next([])).toEqual({ at: 4 * SECOND, id: '0' });
+  });
+
+  describe('with a crowding tenant', () => {
+    const A = ['tenant a'];
+
+    it('goes on without it, and comes back to where it was passed over', () => {
+      const floor = raised(place(1 * SECOND, 100));
+      const passedOver = floor.next(A);
+      floor.claimed(passedOver, { last: place(9 * SECOND, 500), isFull: false });
+      expect(floor.next(A)).toEqual({ at: 8.9 * SECOND, id: '0' });
+      floor.claimed(floor.next(A), { last: undefined, isFull: false });
+      expect(floor.next([])).toEqual(place(1 * SECOND, 100));
+    });
+
+    it('works off what was passed over batch by batch, the others from where they were in between', () => {
+      const floor = raised(place(1 * SECOND, 100));
+      floor.claimed(floor.next(A), { last: place(9 * SECOND, 500), isFull: false });
+      floor.claimed(floor.next([]), { last: place(1 * SECOND, 200), isFull: true });
+      expect(floor.next(A)).toEqual({ at: 8.9 * SECOND, id: '0' });
+      expect(floor.next([])).toEqual(place(1 * SECOND, 200));
+      floor.claimed(floor.next([]), { last: place(2 * SECOND, 250), isFull: false });
+      expect(floor.next([])).toEqual({ at: 8.9 * SECOND, id: '0' });
+    });
+
+    it('comes back for one of two while the other still crowds, and forgets neither', () => {
+      const floor = raised(place(1 * SECOND, 100));
+      floor.claimed(floor.next(['a', 'b']), { last: place(9 * SECOND, 500), isFull: false });
+      const from = floor.next(['b']);
+      expect(from).toEqual(place(1 * SECOND, 100));
+      floor.claimed(from, { last: place(1 * SECOND, 200), isFull: true });
+      expect(floor.next([])).toEqual(place(1 * SECOND, 100));
+    });
+  });
+});

@@ -1,0 +1,81 @@
+/** A place in the line of due rows: since when a row has been available (microseconds), and its id. */
+export interface Place {
+  at: number;
+  id: string;
+}
+
+/** What a claim came to: the last row in line that it took, if any, and whether it took as many as it could. */
+export interface Claimed {
+  last: Place | undefined;
+  isFull: boolean;
+}
+
+const START: Place = { at: 0, id: '0' };
+/** Rows are seen when their transaction commits: one that got its time earlier can come later, by about so much. */
+const LATE_COMMIT_US = 100_000;
+const A_MOMENT_US = 1_000_000;
+
+/**
+ * Where claims begin in the line. What is finished leaves dead entries at the front, and as long as anybody holds an old
+ * snapshot they stay: a claim that began at the front would read them all. Only an accelerator: what turns out to be
+ * claimable behind the floor lowers it again, and that is looked for every second.
+ */
+export class ClaimFloor {
+  private floor = START;
+  /** Furthest that the floor has been, in microseconds. */
+  private furthest = 0;
+  /** Where rows of crowding tenants may begin, passed over by claims that have gone on since. */
+  private passedOver: Place | undefined;
+  private crowding: readonly string[] = [];
+
+  /** Where the next claim begins; `crowding` are the tenants it will pass over. */
+  next(crowding: readonly string[]): Place {
+    const isOneBack = this.crowding.some((tenant) => !crowding.includes(tenant));
+    this.crowding = crowding;
+    return this.passedOver && (isOneBack || crowding.length === 0) ? this.passedOver : this.floor;
+  }
+
+  /** Takes in what the claim that began at `from` found. */
+  claimed(from: Place, { last, isFull }: Claimed): void {
+    const isCrowded = this.crowding.length > 0;
+    if (from === this.passedOver) {
+      if (!isCrowded) this.passedOver = isFull ? last : undefined;
+      return;
+    }
+    if (isCrowded) this.passedOver ??= from;
+    if (!last) return;
+    this.raise(isFull ? last : { at: last.at - LATE_COMMIT_US, id: '0' });
+  }
+
+  /** Takes in where, at `lookedAt` (microseconds), the first claimable row was; undefined: there was none. */
+  looked(lookedAt: number, first: Place | undefined): void {
+    if (first) this.lower(first);
+    else this.raise({ at: lookedAt - LATE_COMMIT_US, id: '0' });
+  }
+
+  /** The row at this place, and whatever stands behind it, may be claimed from now on. */
+  lower({ at, id }: Place): void {
+    const before = { at, id: String(BigInt(id) - 1n) };
+    if (isBefore(before, this.floor)) this.floor = before;
+  }
+
+  /** What became available a moment ago may be claimed from now on. */
+  stepBack(): void {
+    this.lower({ at: Math.max(0, this.furthest - A_MOMENT_US), id: '1' });
+  }
+
+  /** Nothing is known any more. */
+  reset(): void {
+    this.floor = START;
+    this.passedOver = undefined;
+  }
+
+  private raise(place: Place): void {
+    if (isBefore(this.floor, place)) this.floor = place;
+    this.furthest = Math.max(this.furthest, this.floor.at);
+  }
+}
+
+function isBefore(one: Place, other: Place): boolean {
+  return one.at < other.at || (one.at === other.at && BigInt(one.id) < BigInt(other.id));
+}

@@ -1,0 +1,65 @@
+import { CLAIM } from '../../../src/infra/outbox/deliveries.queries.js';
+import { eventually } from '../../support/eventually.js';
+import { OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
+
+const FINISHED = 3_000;
+
+/** Blocks that one claim touches which begins at `floor`, in microseconds. */
+async function blocksRead(outbox: OutboxHarness, floor: number): Promise<number> {
+  const client = await outbox.db.connect();
+  try {
+    await client.query('begin; set local enable_seqscan = off; set local jit = off');
+    const { rows } = await client.query(`explain (analyze, buffers, format json) ${CLAIM}`, [
+      1,
+      100,
+      15_000,
+      [],
+      floor,
+      '0',
+    ]);
+    const { Plan } = rows[0]['QUERY PLAN'][0];
+    return Plan['Shared Hit Blocks'] + Plan['Shared Read Blocks'];
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
+}
+
+describe('a snapshot that somebody holds', () => {
+  let outbox: OutboxHarness;
+  let app: OutboxProcess;
+  beforeAll(async () => {
+    outbox = await OutboxHarness.start();
+    app = await outbox.process('all', { OUTBOX_POLL_MS: '100' });
+  });
+  afterAll(() => outbox.stop());
+
+  it('does not make claims read what is finished', async () => {
+    const report = await outbox.db.connect();
+    try {
+      await report.query('begin isolation level repeatable read');
+      await report.query('select count(*) from infra.outbox_deliveries');
+      await outbox.insertRows(FINISHED, { keyPrefix: 'finished' });
+      await outbox.drained(20_000);
+      await outbox.insertRows(1, { keyPrefix: 'next', available: 'now()' });
+      await eventually(() => app.handlers.ends.some(({ key }) => key === 'next0'), {
+        label: 'the next row is handled',
+      });
+      const recently = (Date.now() - 1_000) * 1_000;
+      const [fromFloor, fromFront] = [await blocksRead(outbox, recently), await blocksRead(outbox, 0)];
+      expect(fromFront).toBeGreaterThan(FINISHED / 50);
+      expect(fromFloor).toBeLessThan(fromFront / 3);
+      expect(app.lines('fails')).toEqual([]);
+    } finally {
+      await report.query('rollback');
+      report.release();
+    }
+  });
+
+  it('finds what committed late, behind the floor', async () => {
+    await outbox.insertRows(200, { keyPrefix: 'before' });
+    await outbox.drained();
+    await outbox.insertRows(1, { keyPrefix: 'late', available: "now() - interval '1 hour'" });
+    await eventually(() => app.handlers.ends.some(({ key }) => key === 'late0'), { label: 'the late row is handled' });
+  });
+});
