@@ -72,7 +72,6 @@ describe('the scrape', () => {
       expect(await app.metric(name)).toBe(0);
     expect(await app.metric('scheduling_search_duration_ms_count')).toBe(0);
     expect(await app.metric('booking_post_p95_ms')).toBeUndefined();
-    expect(await app.metric('reporting_projector_lag_seconds')).toBeUndefined();
   });
 
   it('tells how full the machine and the database server are, and how long a scrape takes', async () => {
