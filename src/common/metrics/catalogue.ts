@@ -106,12 +106,7 @@ export const CATALOGUE = {
     help: 'Age of the oldest due, undelivered row; 0 when nothing is due.',
     scope: 'shared',
   },
-  worker_queue_depth: {
-    kind: 'gauge',
-    unit: 'rows',
-    help: 'Outbox deliveries due and not yet done.',
-    scope: 'shared',
-  },
+  worker_queue_depth: { kind: 'gauge', unit: 'rows', help: 'Outbox deliveries due and not yet done.', scope: 'shared' },
   outbox_dead_letters: {
     kind: 'gauge',
     unit: 'rows',
@@ -147,11 +142,7 @@ export const CATALOGUE = {
     unit: 'rows',
     help: 'Results refused because another process had taken the delivery over.',
   },
-  outbox_rescues_total: {
-    kind: 'counter',
-    unit: 'rows',
-    help: 'Deliveries taken over from a process that died.',
-  },
+  outbox_rescues_total: { kind: 'counter', unit: 'rows', help: 'Deliveries taken over from a process that died.' },
   reporting_projector_lag_seconds: {
     kind: 'gauge',
     unit: 's',
