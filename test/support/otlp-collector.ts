@@ -9,6 +9,7 @@ export interface CollectedSpan {
   spanId: string;
   parentSpanId: string | undefined;
   name: string;
+  kind: number;
   attributes: Record<string, unknown>;
   status: { code?: number; message?: string };
   /** Everything that was sent of it, as text. */
@@ -20,6 +21,7 @@ interface OtlpSpan {
   spanId: string;
   parentSpanId?: string;
   name: string;
+  kind: number;
   attributes?: { key: string; value: AnyValue }[];
   status?: { code?: number; message?: string };
 }
@@ -77,6 +79,7 @@ function read(span: OtlpSpan): CollectedSpan {
     spanId: span.spanId,
     parentSpanId: span.parentSpanId || undefined,
     name: span.name,
+    kind: span.kind,
     attributes: Object.fromEntries((span.attributes ?? []).map(({ key, value }) => [key, Object.values(value)[0]])),
     status: span.status ?? {},
     raw: JSON.stringify(span),

@@ -145,6 +145,138 @@ describe('phone numbers of every region', () => {
   });
 });
 
+const fragment = fc.constantFrom(
+  ...[
+    '+14155550132',
+    '415-555-0132',
+    '4155550132',
+    '415',
+    '555 0132',
+    '0132',
+    '+',
+    '+1 ',
+    '(',
+    ') ',
+    '-',
+    '.',
+    ' ',
+    ', ',
+  ],
+  ...[
+    'call ',
+    'to ',
+    'phone=',
+    'id ',
+    '"',
+    '\\"',
+    ':',
+    '=',
+    '?a=',
+    '&Body=',
+    '%2B',
+    '%20',
+    '%25',
+    '%',
+    '＋１',
+    '\u200b',
+  ],
+  ...[
+    'jane@example.com',
+    '@',
+    '%40',
+    'a.b',
+    '***',
+    '***@***',
+    '***0132',
+    '[5 chars]',
+    'token=',
+    'password: ',
+    'Bearer ',
+  ],
+  ...[
+    'abcdefgh1',
+    '://',
+    'x:y@',
+    '2026-01-01',
+    '10.0.0.1',
+    'SM',
+    'ab12',
+    '00',
+    '011 ',
+    ' ns',
+    '\\u002b',
+    '&#43;',
+    '{',
+    '}',
+  ],
+);
+
+const atom = fc.stringMatching(/^[a-z][a-z0-9]{2,9}$/);
+const domain = fc
+  .tuple(fc.array(atom, { minLength: 1, maxLength: 3 }), fc.constantFrom('com', 'co.uk', 'example', 'museum'))
+  .map(([labels, top]) => `${labels.join('.')}.${top}`);
+const local = fc.oneof(
+  fc.array(atom, { minLength: 1, maxLength: 3 }).map((atoms) => atoms.join('.')),
+  fc.tuple(atom, atom).map(([name, tag]) => `${name}+${tag}`),
+  fc.tuple(atom, fc.constantFrom('_', '-', "'", '!', '#', '/', '=')).map(([name, mark]) => `${name}${mark}x`),
+);
+const emailSpelling = fc.constantFrom<(address: string) => string>(
+  (address) => address,
+  (address) => address.toUpperCase(),
+  (address) => `<${address}>`,
+  (address) => `mailto:${address}`,
+  (address) => address.replace('@', '%40'),
+  (address) => encodeURIComponent(encodeURIComponent(address)),
+  (address) => address.replace('@', '&#64;'),
+  (address) => address.replace('@', '＠'),
+  (address) => `"${address}"`,
+);
+
+describe('e-mail addresses of every form', () => {
+  it('never survive, whatever the spelling and the surroundings', () => {
+    fc.assert(
+      fc.property(local, domain, emailSpelling, before, after, (name, host, write, left, right) => {
+        // Not a piece of the surroundings, which may stay.
+        fc.pre(!`${left}${right}`.toLowerCase().includes(name.slice(0, 3)));
+        for (const output of everyNet(left + write(`${name}@${host}`) + right)) {
+          expect(output.toLowerCase()).not.toContain(`${host.split('.')[0]}.`);
+          expect(output.toLowerCase()).not.toContain(encodeURIComponent(name).toLowerCase());
+          expect(output.toLowerCase()).not.toContain(name);
+        }
+      }),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+describe('several at once', () => {
+  it('are all masked, and counted one by one', () => {
+    const separator = fc.constantFrom(', ', ' and ', '; ', ' | ', '\n', ' / ', '","');
+    fc.assert(
+      fc.property(fc.array(number, { minLength: 1, maxLength: 6 }), separator, (phones, between) => {
+        const seen: RedactionKind[] = [];
+        const redactor = createRedactor({ onRedaction: (kind) => seen.push(kind) });
+        const output = redactor.redactText(phones.map((phone) => phone.formatInternational()).join(between));
+        expect(output.match(/\*\*\*\d{4}/g)).toEqual(phones.map((phone) => `***${phone.number.slice(-4)}`));
+        expect(seen).toEqual(phones.map(() => 'phone'));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('are found in the middle of what looks hostile', () => {
+    fc.assert(
+      fc.property(fc.array(fragment, { maxLength: 8 }), fc.array(fragment, { maxLength: 8 }), (left, right) => {
+        const text = `${left.join('')}\n+442079460958 jane.zanzibar@example.org\n${right.join('')}`;
+        for (const output of [redactText(text), redactLine(text), JSON.stringify(redactValue({ msg: text }))]) {
+          expect(output).not.toMatch(/2079460958|zanzibar/);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
 const hex = (length: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${length}}$`));
 const digits = (length: number) => fc.stringMatching(new RegExp(`^[0-9]{${length}}$`));
 const instant = fc.date({ min: new Date('1990-01-01'), max: new Date('2099-12-31'), noInvalidDate: true });
@@ -392,72 +524,6 @@ describe('phoneHash', () => {
     expect(phoneHash('+14155550132', 'other')).not.toBe(phoneHash('+14155550132', 'key'));
   });
 });
-
-const fragment = fc.constantFrom(
-  ...[
-    '+14155550132',
-    '415-555-0132',
-    '4155550132',
-    '415',
-    '555 0132',
-    '0132',
-    '+',
-    '+1 ',
-    '(',
-    ') ',
-    '-',
-    '.',
-    ' ',
-    ', ',
-  ],
-  ...[
-    'call ',
-    'to ',
-    'phone=',
-    'id ',
-    '"',
-    '\\"',
-    ':',
-    '=',
-    '?a=',
-    '&Body=',
-    '%2B',
-    '%20',
-    '%25',
-    '%',
-    '＋１',
-    '\u200b',
-  ],
-  ...[
-    'jane@example.com',
-    '@',
-    '%40',
-    'a.b',
-    '***',
-    '***@***',
-    '***0132',
-    '[5 chars]',
-    'token=',
-    'password: ',
-    'Bearer ',
-  ],
-  ...[
-    'abcdefgh1',
-    '://',
-    'x:y@',
-    '2026-01-01',
-    '10.0.0.1',
-    'SM',
-    'ab12',
-    '00',
-    '011 ',
-    ' ns',
-    '\\u002b',
-    '&#43;',
-    '{',
-    '}',
-  ],
-);
 
 describe('stability', () => {
   it('redacting twice equals redacting once', () => {

@@ -21,29 +21,10 @@ import {
 } from './labels.js';
 import { PROMISE_METRICS } from './promise-metrics.js';
 
+import { DURATION, type MetricSpec, type OpenLabel, open } from './metric-spec.js';
+
 /** A metric and the values of its labels are one vocabulary, with one door. */
 export * from './labels.js';
-
-/** A duration; the promises, 500 ms and 5 s, are buckets of their own. */
-const DURATION = {
-  kind: 'histogram',
-  unit: 'ms',
-  buckets: [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000],
-} as const;
-
-type OpenLabel<T extends string> = { readonly open: true; readonly __type?: T };
-const open = <T extends string>(): OpenLabel<T> => ({ open: true });
-type LabelSpec = readonly string[] | OpenLabel<string>;
-
-interface MetricSpec {
-  readonly kind: 'counter' | 'gauge' | 'histogram';
-  readonly unit: string;
-  readonly help: string;
-  readonly labels?: Readonly<Record<string, LabelSpec>>;
-  readonly buckets?: readonly number[];
-  /** `shared`: computed from the database, the same on every replica; `process` otherwise. */
-  readonly scope?: 'process' | 'shared';
-}
 
 export const CATALOGUE = {
   http_request_duration_ms: {
@@ -116,12 +97,7 @@ export const CATALOGUE = {
     help: 'Age of the oldest due, undelivered row; 0 when nothing is due.',
     scope: 'shared',
   },
-  worker_queue_depth: {
-    kind: 'gauge',
-    unit: 'rows',
-    help: 'Outbox deliveries due and not yet done.',
-    scope: 'shared',
-  },
+  worker_queue_depth: { kind: 'gauge', unit: 'rows', help: 'Outbox deliveries due and not yet done.', scope: 'shared' },
   outbox_dead_letters: {
     kind: 'gauge',
     unit: 'rows',
@@ -157,11 +133,7 @@ export const CATALOGUE = {
     unit: 'rows',
     help: 'Results refused because another process had taken the delivery over.',
   },
-  outbox_rescues_total: {
-    kind: 'counter',
-    unit: 'rows',
-    help: 'Deliveries taken over from a process that died.',
-  },
+  outbox_rescues_total: { kind: 'counter', unit: 'rows', help: 'Deliveries taken over from a process that died.' },
   reporting_projector_lag_seconds: {
     kind: 'gauge',
     unit: 's',

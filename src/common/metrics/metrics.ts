@@ -54,16 +54,17 @@ class Metrics {
 
   /**
    * Runs one collector and tells how it went. A failing one drops its samples, so that a stale number
-   * never looks healthy, and never throws.
+   * never looks healthy, and its error is passed on: whoever runs it says why.
    */
   async collect(collector: Collector, gauges: readonly GaugeName[], read: () => Promise<void> | void): Promise<void> {
     try {
       await read();
       this.set('nmc_collector_up', 1, { collector });
       this.set('nmc_collector_last_success_timestamp_seconds', Date.now() / 1000, { collector });
-    } catch {
+    } catch (error) {
       for (const name of gauges) withoutSamples(this.instruments.get(name) as Gauge, METRICS[name].labels);
       this.set('nmc_collector_up', 0, { collector });
+      throw error;
     }
   }
 

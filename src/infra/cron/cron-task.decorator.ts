@@ -1,4 +1,4 @@
-import { applyDecorators, SetMetadata } from '@nestjs/common';
+import { applyDecorators, Logger, SetMetadata } from '@nestjs/common';
 import { Cron } from '@nestjs/schedule';
 import { v7 as uuidv7 } from 'uuid';
 import { MODULES, runInContext } from '../../common/context/context.js';
@@ -12,13 +12,17 @@ export interface CronTaskOptions {
   every: string;
 }
 
+/** The scheduler's own would log outside of the unit of work; a decorator has no other way to the application's. */
+const logger = new Logger('CronTask');
+
 /** Marks a method as scheduled, so that a test can find those that the scheduler does not know. */
 export const CRON_TASK = Symbol('cron:task');
 
 /**
  * A scheduled method, in one word: its own unit of work and span inside, Nest's `@Cron` outside, in the order that
  * keeps the job registered. Runs of one task never overlap: a run still under way makes the next one wait its turn.
- * A failure is logged by the scheduler and marks the span.
+ * A failure marks the span and is logged within the unit of work, so that the line says which task of which run it was;
+ * there is nobody to throw it at, and the next run is the retry.
  */
 export function CronTask(options: CronTaskOptions): MethodDecorator {
   const module = MODULES.find((name) => options.name.startsWith(`${name}.`)) ?? 'infra';
@@ -27,7 +31,9 @@ export function CronTask(options: CronTaskOptions): MethodDecorator {
     Cron(options.every, { name: options.name, waitForCompletion: true }),
     wrapMethod((original, self, args) =>
       runInContext({ correlationId: uuidv7(), module }, () =>
-        inSpan(`cron.${options.name}`, {}, () => original.apply(self, args)),
+        inSpan(`cron.${options.name}`, {}, () => original.apply(self, args)).catch((err: unknown) =>
+          logger.error({ err, task: options.name, message: 'scheduled task failed' }),
+        ),
       ),
     ),
   );

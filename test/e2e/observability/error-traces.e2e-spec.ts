@@ -4,7 +4,14 @@ import { TwilioSimulator } from '../../../src/demo/simulators/twilio/twilio-simu
 import { cloneDatabase, type TestDatabase } from '../../support/database.js';
 import { eventually } from '../../support/eventually.js';
 import { OtlpCollector } from '../../support/otlp-collector.js';
-import { killAllSpawned, onboard, productionEnvironment, SpawnedApp } from '../../support/spawned-app.js';
+import {
+  basic,
+  killAllSpawned,
+  onboard,
+  productionEnvironment,
+  SCRAPER,
+  SpawnedApp,
+} from '../../support/spawned-app.js';
 
 const BUSINESS = '+12125550151';
 const HEALTHY = '+14155550182';
@@ -17,13 +24,14 @@ describe('with no trace sampled at all', () => {
   let twilio: TwilioSimulator;
   let collector: OtlpCollector;
   let processes: SpawnedApp[];
+  let web: Awaited<ReturnType<typeof productionEnvironment>>;
 
   beforeAll(async () => {
     database = await cloneDatabase();
     twilio = await TwilioSimulator.start({ ...SIMULATED_ACCOUNT });
     collector = await OtlpCollector.start();
     const unsampled = { ...collector.environment, OTEL_TRACES_SAMPLER_ARG: '0' };
-    const web = await productionEnvironment(database.url, twilio);
+    web = await productionEnvironment(database.url, twilio);
     const worker = await productionEnvironment(database.url, twilio);
     twilio.webhookBaseUrl = web.PUBLIC_BASE_URL;
     processes = [
@@ -43,6 +51,28 @@ describe('with no trace sampled at all', () => {
     await database.drop();
   });
 
+  it('nothing that a stranger sends is exported: bad signatures, broken bodies, wrong passwords, unknown paths', async () => {
+    const baseUrl = web.PUBLIC_BASE_URL;
+    const webhookUrl = `${baseUrl}/webhooks/twilio/voice`;
+    const form = { AccountSid: SIMULATED_ACCOUNT.accountSid, From: HEALTHY, To: BUSINESS, CallSid: 'CA1' };
+    for (let n = 0; n < 200; n++) {
+      const { status } = await twilio.signedPost(webhookUrl, { ...form, CallSid: `CA${n}` }, { forge: true });
+      expect(status).toBe(403);
+    }
+    for (const [path, init] of [
+      ['/webhooks/twilio/voice', { method: 'POST', body: '{"', headers: { 'content-type': 'application/json' } }],
+      ['/ops/api/tenants', { method: 'POST', headers: basic({ username: 'ops', password: 'ops' }) }],
+      ['/nowhere', { headers: { traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` } }],
+    ] as const) {
+      expect((await fetch(`${baseUrl}${path}`, init)).status).toBeGreaterThanOrEqual(400);
+    }
+    const metrics = await (await fetch(`${baseUrl}/metrics`, { headers: basic(SCRAPER) })).text();
+    expect(metrics).toMatch(/^webhook_signature_failures_total\{provider="twilio"\} 200$/m);
+    expect(metrics).not.toMatch(/^trace_promotions_total\{.*\} [1-9]/m);
+    expect(collector.spans).toEqual([]);
+  });
+
+  // After the flood: what is exported in the end shows that nothing of it was.
   it('an error in the worker brings the whole trace, the webhook of the other process included, and nothing else', async () => {
     await twilio.placeCall({ from: HEALTHY, to: BUSINESS });
     const healthy = await twilio.messageTo(HEALTHY);

@@ -131,6 +131,16 @@ describe('the scrape', () => {
     await collect();
     expect(await app.metric('slo_first_sms_p95_seconds')).toBeUndefined();
     expect(await app.metric('nmc_collector_up{collector="slo_first_sms"}')).toBe(0);
+    expect(app.log).toContainEqual(
+      expect.objectContaining({
+        level: 'error',
+        module: 'reporting',
+        correlation_id: expect.any(String),
+        task: 'reporting.slo_first_sms',
+        error_message: expect.stringContaining('first_responses'),
+        message: 'scheduled task failed',
+      }),
+    );
     await app.db.query('alter table reporting.hidden rename to first_responses');
     await collect();
     expect(await app.metric('nmc_collector_up{collector="slo_first_sms"}')).toBe(1);

@@ -40,6 +40,7 @@ describe('one waterfall from the webhook to the provider', () => {
     const call = await twilio.placeCall({ from: CALLER, to: BUSINESS });
     correlationId = String(call.headers['x-correlation-id']);
     await twilio.messageTo(CALLER);
+    await twilio.inboundSms({ from: CALLER, to: BUSINESS, body: 'Is tomorrow at nine free?' });
     // A dispatch ends after everything it caused, so the tracker's is the last of the journey.
     await eventually(() => collector.named('reporting.first_response').length >= 2, {
       label: 'the spans have arrived',
@@ -105,6 +106,47 @@ describe('one waterfall from the webhook to the provider', () => {
     const everything = collector.spans.map(({ raw }) => raw).join('\n');
     expect(everything).not.toContain(CALLER.slice(1));
     expect(everything).not.toContain(BUSINESS.slice(1));
+  });
+
+  it('speaks OpenTelemetry: kinds and attributes by the conventions, statements without their values', () => {
+    const kinds = { INTERNAL: 1, SERVER: 2, CLIENT: 3, CONSUMER: 5 };
+    const server = one('POST /webhooks/twilio/voice');
+    expect(server.kind).toBe(kinds.SERVER);
+    expect(server.attributes).toMatchObject({
+      'http.request.method': 'POST',
+      'http.route': '/webhooks/twilio/voice',
+      'http.response.status_code': 200,
+      'url.path': '/webhooks/twilio/voice',
+      'url.scheme': 'http',
+    });
+    const dispatches = trace.filter(({ name }) => name === 'outbox.dispatch');
+    expect(dispatches.length).toBeGreaterThanOrEqual(3);
+    for (const { kind, attributes } of dispatches) {
+      expect(kind).toBe(kinds.CONSUMER);
+      expect(attributes).toMatchObject({
+        'messaging.system': 'postgres_outbox',
+        'messaging.operation.name': 'dispatch',
+        'messaging.operation.type': 'process',
+        'messaging.destination.name': expect.stringMatching(/^nmc\./),
+        'messaging.message.id': expect.any(String),
+        event_id: expect.any(String),
+      });
+    }
+    const provider = one('twilio.messages.create');
+    expect([provider.kind, provider.attributes['peer.service']]).toEqual([kinds.CLIENT, 'twilio']);
+    const request = trace.find(({ parentSpanId }) => parentSpanId === provider.spanId);
+    expect(request).toMatchObject({ name: 'POST', kind: kinds.CLIENT });
+    expect(request?.attributes['http.response.status_code']).toBe(201);
+    const statements = trace.filter(({ attributes }) => 'db.query.text' in attributes);
+    for (const { attributes } of statements) {
+      expect(attributes['db.system.name']).toBe('postgresql');
+      expect(Object.keys(attributes).filter((key) => /parameter/.test(key))).toEqual([]);
+    }
+  });
+
+  it('names the webhook of a text as specified, in the journey that the text continues', () => {
+    const [text] = collector.named('webhook.twilio.sms_inbound');
+    expect(text?.attributes['correlation_id']).toBe(correlationId);
   });
 
   it('keeps probes, polling and housekeeping out', () => {

@@ -68,6 +68,11 @@ describe('in production the boot stops with one message', () => {
       CREDENTIALS_KEY: 'dG9vIHNob3J0',
       OUTBOX_POLL_MS: '-5',
       PAUSE_OUTBOUND_SMS: 'perhaps',
+      LOG_BODY_PREVIEW: 'sometimes',
+      LOG_UNMASKED_UNTIL: '2099-01-01T00:00:00Z',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'collector-without-scheme:4317',
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+      OTEL_TRACES_SAMPLER_ARG: 'a-tenth',
     };
     const { names, message } = await refused({ ...complete, ...malformed });
     const { METRICS_USERNAME: _valid, ...wrong } = malformed;
@@ -76,6 +81,19 @@ describe('in production the boot stops with one message', () => {
       // `production` is also a word of the rule for NODE_ENV.
       if (value !== 'production') expect(message).not.toContain(value);
     }
+  });
+
+  it('says what to do about OTLP over gRPC instead of exporting nothing', async () => {
+    const otlp = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4317', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' };
+    const { names, message } = await refused({ ...complete, ...otlp });
+    expect(names).toEqual(['OTEL_EXPORTER_OTLP_PROTOCOL']);
+    expect(message).toContain('must be http/protobuf or http/json; a collector takes them on port 4318');
+  });
+
+  it('wants a directory for the unmasked log that it can write to', async () => {
+    const until = new Date(Date.now() + 3_600_000).toISOString();
+    const { names } = await refused({ ...complete, LOG_UNMASKED_UNTIL: until, DATA_DIR: '/dev/null/nowhere' });
+    expect(names).toEqual(['LOG_UNMASKED_UNTIL']);
   });
 
   it('stops before it touches anything when the database cannot be reached, and shows no password', async () => {

@@ -39,9 +39,13 @@ class TaskCron {
 class TaskModule {}
 
 describe('a scheduled task', () => {
-  const errors: unknown[] = [];
+  const errors: { line: unknown; context: Context | undefined }[] = [];
   const ignore = () => undefined;
-  const logger: LoggerService = { log: ignore, warn: ignore, error: (error: unknown) => void errors.push(error) };
+  const logger: LoggerService = {
+    log: ignore,
+    warn: ignore,
+    error: (line: unknown) => void errors.push({ line, context: currentContext() }),
+  };
   let app: Awaited<ReturnType<typeof NestFactory.createApplicationContext>>;
   beforeAll(async () => {
     app = await NestFactory.createApplicationContext(TaskModule, { logger });
@@ -66,9 +70,13 @@ describe('a scheduled task', () => {
     expect(seen[1]?.correlationId).not.toBe(seen[0]?.correlationId);
   });
 
-  it('that fails is logged, measured, and run again', async () => {
+  it('that fails is logged as what it is part of, measured, and run again', async () => {
     await eventually(() => errors.length >= 2, { label: 'it failed twice', deadlineMs: 30_000 });
-    expect(errors[0]).toMatchObject({ message: 'the task failed' });
+    expect(errors[0]).toMatchObject({
+      line: { err: { message: 'the task failed' }, task: 'infra.wrapped', message: 'scheduled task failed' },
+      context: { module: 'infra', correlationId: expect.any(String) },
+    });
+    expect(errors[1]?.context?.correlationId).not.toBe(errors[0]?.context?.correlationId);
     const measured = await metrics.registry.getSingleMetricAsString('scheduling_search_duration_ms');
     expect(Number(/_count (\d+)/.exec(measured)?.[1])).toBeGreaterThanOrEqual(2);
   });
