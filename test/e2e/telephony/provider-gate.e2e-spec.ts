@@ -64,9 +64,7 @@ describe('a provider that is down while many call', () => {
     const waiting = await waitingReplies(app);
     expect(waiting).toHaveLength(early.length + late.length);
     expect(waiting.every(({ finished }) => finished === 0)).toBe(true);
-    expect(waiting.filter(({ fence }) => fence === 0).length).toBeGreaterThanOrEqual(
-      late.length - probes - CONCURRENCY,
-    );
+    expect(waiting.filter(({ fence }) => fence === 0).length).toBeGreaterThan(late.length / 2);
     expect(linesOf('provider is left alone', `twilio:${SIMULATED_ACCOUNT.accountSid}`)).toEqual([
       expect.objectContaining({ level: 'warn', provider: 'twilio', reason: 'down' }),
     ]);
@@ -76,7 +74,10 @@ describe('a provider that is down while many call', () => {
     for (const caller of [...early, ...late]) records.push(await settledText(app, caller, 40_000));
     for (const caller of [...early, ...late]) expect(provider.ledger.messagesTo(caller)).toHaveLength(1);
     expect(records.every(({ message }) => message.resends === 0)).toBe(true);
-    const untouched = late.filter((_caller, i) => records[early.length + i]?.attempts.length === 1);
+    const neverHeld = new Set(waiting.filter(({ fence }) => fence === 0).map(({ caller }) => caller));
+    const untouched = late.filter(
+      (caller, i) => neverHeld.has(caller) && records[early.length + i]?.attempts.length === 1,
+    );
     expect(untouched.length).toBeGreaterThan(late.length / 2);
     const sent = provider.ledger.messages.map(({ to }) => to).filter((to) => untouched.includes(to));
     expect(sent).toEqual(untouched);
