@@ -19,5 +19,5 @@ export default {
   globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
   maxWorkers: 2,
   workerIdleMemoryLimit: '700MB',
-  testTimeout: 20_000,
+  testTimeout: 60_000,
 };

@@ -4,18 +4,18 @@ import { Agent, request } from 'node:http';
 /** @typedef {{ sid: string, token: string, to: string, connections: number }} Account */
 
 /**
- * Asked to `post` for some seconds, every connection posts one signed voice webhook after the other, as fast as they
- * are answered. Answers how many were; one that is not answered with 200 ends the process.
+ * Asked to `post` for some seconds, and until so many are posted, every connection posts one signed voice webhook after
+ * the other, as fast as they are answered. Answers how many were; one that is not answered with 200 ends the process.
  */
 export function serveLoad(/** @type {string} */ url, /** @type {Account} */ account) {
   const agent = new Agent({ keepAlive: true, maxSockets: account.connections });
   let calls = 0;
-  process.on('message', async (/** @type {any} */ { id, value: { seconds } }) => {
+  process.on('message', async (/** @type {any} */ { id, value: { seconds, atLeast = 0 } }) => {
     const from = performance.now();
     const end = from + seconds * 1_000;
     let posted = 0;
     const connection = async () => {
-      for (; performance.now() < end; posted++) await post(agent, url, account, calls++);
+      for (; performance.now() < end || posted < atLeast; posted++) await post(agent, url, account, calls++);
     };
     try {
       await Promise.all(Array.from({ length: account.connections }, connection));

@@ -98,6 +98,15 @@ const DELIVERY = [
     summary: 'Vacuum cannot clean up behind the outbox: claims will become slower and slower',
   },
   {
+    alert: 'ProviderBreakerOpen',
+    severity: 'ticket',
+    // Callers who wait because of it page by themselves.
+    expr: 'max by (provider) (provider_breaker_open) > 0',
+    for: '5m',
+    summary:
+      '{{ $value }} accounts at {{ $labels.provider }} have been left alone for five minutes: down, or credentials refused',
+  },
+  {
     alert: 'WebhookSignaturesFailing',
     severity: 'page',
     expr: 'sum by (provider) (rate(webhook_signature_failures_total[5m])) * 60 > 10',

@@ -8,6 +8,8 @@ import { dataSourceOptions } from './database/data-source.js';
 import { DatabaseCron } from './database/database.cron.js';
 import { Database } from './database/database.js';
 import { SnapshotsCron } from './database/snapshots.cron.js';
+import { GateLimits } from './gates/provider-gate.policy.js';
+import { ProviderGates } from './gates/provider-gates.service.js';
 import { HealthController } from './health/health.controller.js';
 import { Lifecycle } from './health/lifecycle.service.js';
 import { ProviderHttp } from './http/provider-http.client.js';
@@ -44,13 +46,15 @@ export class InfraModule {
         AuditLog,
         Database,
         DatabaseCron,
+        GateLimits,
         Lifecycle,
+        ProviderGates,
         ProviderHttp,
         SnapshotsCron,
         Tenants,
         TracePromotion,
       ],
-      exports: [AuditLog, Config, Database, Lifecycle, ProviderHttp, Tenants],
+      exports: [AuditLog, Config, Database, Lifecycle, ProviderGates, ProviderHttp, Tenants],
     };
   }
 }

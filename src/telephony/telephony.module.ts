@@ -8,9 +8,9 @@ import { TwilioAccounts } from './integrations/twilio/twilio-accounts.service.js
 import { DeliveryUpdates } from './messages/delivery-updates.service.js';
 import { InboundTexts } from './messages/inbound-texts.service.js';
 import { MessageStates } from './messages/message-states.service.js';
-import { Reconciliation } from './messages/reconciliation.service.js';
 import { SendingTimings } from './messages/sending.policy.js';
 import { Sending } from './messages/sending.service.js';
+import { Texts } from './messages/texts.service.js';
 import { Line } from './numbers/line.entity.js';
 import { Lines } from './numbers/lines.service.js';
 import { TwilioWebhooks } from './webhooks/twilio.webhook.js';
@@ -25,8 +25,8 @@ import { WebhookIntake } from './webhooks/webhook-intake.service.js';
     InboundTexts,
     Lines,
     MessageStates,
-    Reconciliation,
     SendingTimings,
+    Texts,
     TwilioAccounts,
     TwilioClient,
     WebhookIntake,

@@ -185,6 +185,11 @@ describe('promtool (skipped where it is not installed: apt-get install prometheu
     passes('check', 'rules', `${ROOT}deploy/prometheus/rules.yml`);
   });
 
+  withPromtool('accepts the scrape configuration', () => {
+    // Syntax only: the password is a file that only a deployment has.
+    passes('check', 'config', '--syntax-only', `${ROOT}deploy/prometheus/prometheus.yml`);
+  });
+
   withPromtool('sees every alert fire when it must and stay silent on what looks like it', () => {
     passes('test', 'rules', `${ROOT}deploy/prometheus/tests.yml`);
   });
@@ -206,6 +211,7 @@ describe('promtool (skipped where it is not installed: apt-get install prometheu
       ['\n              and max by (slo) (slo_bad_calls{window="6h"}) >= 3', ''],
       ['\n            and max by (slo) (slo_burn_rate{window="6h"}) > 1', ''],
       ['max by (collector)\n            (nmc_collector', 'min by (collector)\n            (nmc_collector'],
+      ['max by (provider) (provider_breaker_open)', 'sum by (provider) (provider_breaker_open)'],
       ['max(outbox_dead_letters) > 0', 'sum(outbox_dead_letters) > 0'],
       ['max(db_oldest_snapshot_age_seconds) > 900', 'max(db_oldest_snapshot_age_seconds) > 0'],
       ['up{job=~"nevermisscall.*"} == 0', 'up == 0'],

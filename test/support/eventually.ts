@@ -13,7 +13,7 @@ const PAUSE_MS = 20;
  */
 export async function eventually<T>(
   fn: (signal: AbortSignal) => T | Promise<T>,
-  { deadlineMs = 5_000, label }: EventuallyOptions,
+  { deadlineMs = 20_000, label }: EventuallyOptions,
 ): Promise<Exclude<T, false | null>> {
   const abort = new AbortController();
   let lastFailure: unknown;

@@ -16,7 +16,7 @@ import { Outbox } from '../../src/infra/outbox/outbox.service.js';
 import { cloneDatabase } from './database.js';
 import { eventually } from './eventually.js';
 
-const payload = z.object({ n: z.number(), due: z.iso.datetime().optional() });
+const payload = z.object({ n: z.number(), due: z.iso.datetime().optional(), gate: z.string().optional() });
 export type Payload = z.output<typeof payload>;
 
 /** One subscriber. */
@@ -54,7 +54,7 @@ export class Handlers {
   readonly ends: Seen[] = [];
   behave: Record<string, Behaviour> = {};
 
-  @OnOutboxEvent(Ping, { name: FIRST, retryBaseMs: 20 })
+  @OnOutboxEvent(Ping, { name: FIRST, retryBaseMs: 20, gate: ({ gate }) => gate })
   ping(event: OutboxEvent<Payload>, run: DeliveryRun): Promise<void> {
     return this.handle(FIRST, event, run);
   }
@@ -150,10 +150,10 @@ export class OutboxProcess {
   publish(
     key: string,
     n: number,
-    { contract = Ping, tenantId = TENANT, due, also }: PublishOptions = {},
+    { contract = Ping, tenantId = TENANT, due, gate, also }: PublishOptions = {},
   ): Promise<string> {
     return this.database.transaction(async (tx) => {
-      const body = due ? { n, due: due.toISOString() } : { n };
+      const body = { n, ...(due && { due: due.toISOString() }), ...(gate && { gate }) };
       const id = await this.context.get(Outbox).publish(tx, contract, { tenantId, orderingKey: key, payload: body });
       await also?.(tx);
       return id;
@@ -174,6 +174,8 @@ export interface PublishOptions {
   contract?: typeof Ping;
   tenantId?: string;
   due?: Date;
+  /** The account that the handler of a `Ping` will ask. */
+  gate?: string;
   also?: (tx: Transaction) => Promise<void>;
 }
 
@@ -215,7 +217,7 @@ export class OutboxHarness {
   }
 
   /** Until nothing is left to deliver. */
-  async drained(deadlineMs = 8_000): Promise<void> {
+  async drained(deadlineMs = 20_000): Promise<void> {
     await eventually(async () => (await this.count('infra.outbox_deliveries')) === 0, {
       deadlineMs,
       label: 'the deliveries are drained',

@@ -51,7 +51,7 @@ export async function textRecord(app: TestApp, caller: string): Promise<TextReco
  * The same once nothing more is going to happen: every delivery of the caller's journey is done or dead, so that what
  * the provider's ledger holds now is final.
  */
-export function settledText(app: TestApp, caller: string, deadlineMs = 8_000): Promise<TextRecord> {
+export function settledText(app: TestApp, caller: string, deadlineMs = 20_000): Promise<TextRecord> {
   return eventually(
     async () => {
       const record = await textRecord(app, caller);

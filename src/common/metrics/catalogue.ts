@@ -4,24 +4,22 @@
  */
 
 import {
-  BURN_WINDOWS,
   COLLECTORS,
   EVENT_NAMES,
   FAILURE_CODES,
   HTTP_METHODS,
   type HttpStatusLabel,
   MESSAGE_STATUSES,
-  OBJECTIVES,
   type OperationId,
   PROJECTORS,
   PROVIDERS,
   type ProviderStatus,
   type RouteTemplate,
-  STAGES,
   SUPPRESSION_REASONS,
   type Version,
   WEBHOOK_ENDPOINTS,
 } from './labels.js';
+import { PROMISE_METRICS } from './promise-metrics.js';
 
 import { DURATION, type MetricSpec, type OpenLabel, open } from './metric-spec.js';
 
@@ -81,6 +79,18 @@ export const CATALOGUE = {
     help: 'Time a provider took to answer, or to fail.',
     labels: { provider: PROVIDERS, endpoint: open<OperationId>() },
   },
+  provider_breaker_open: {
+    kind: 'gauge',
+    unit: 'accounts',
+    help: 'Accounts that this process leaves alone, because the provider is down or refuses their credentials.',
+    labels: { provider: PROVIDERS },
+  },
+  provider_throttled_total: {
+    kind: 'counter',
+    unit: 'requests',
+    help: 'Requests refused with 429; each one slows the requests of its account down.',
+    labels: { provider: PROVIDERS },
+  },
   outbox_dispatch_lag_seconds: {
     kind: 'gauge',
     unit: 's',
@@ -136,73 +146,7 @@ export const CATALOGUE = {
     help: 'Events that a projector failed on, every attempt counted.',
     labels: { projector: PROJECTORS },
   },
-  slo_first_sms_p95_seconds: {
-    kind: 'gauge',
-    unit: 's',
-    help: 'P95 of missed call to first text accepted, rolling 15 minutes, open calls at their present age; NaN without calls.',
-    scope: 'shared',
-  },
-  slo_first_sms_window_calls: {
-    kind: 'gauge',
-    unit: 'calls',
-    help: 'Decided, eligible calls behind slo_first_sms_p95_seconds.',
-    scope: 'shared',
-  },
-  slo_first_sms_open_breached_calls: {
-    kind: 'gauge',
-    unit: 'calls',
-    help: 'Calls in the window still without their text after 5 s.',
-    scope: 'shared',
-  },
-  slo_first_sms_events_total: {
-    kind: 'counter',
-    unit: 'calls',
-    help: 'Eligible calls that kept (good) or broke (bad) the promise of the first text.',
-    labels: { result: ['good', 'bad'] },
-    scope: 'shared',
-  },
-  slo_first_sms_bad_total: {
-    kind: 'counter',
-    unit: 'calls',
-    help: 'The bad of slo_first_sms_events_total, by the stage that had eaten most of the time when the promise broke.',
-    labels: { stage: STAGES },
-    scope: 'shared',
-  },
-  slo_first_sms_excluded_total: {
-    kind: 'counter',
-    unit: 'calls',
-    help: 'Calls that the promise does not count, by reason.',
-    labels: { reason: [...SUPPRESSION_REASONS, 'tenant_quiet_hours', 'synthetic'] },
-    scope: 'shared',
-  },
-  slo_error_budget_remaining_ratio: {
-    kind: 'gauge',
-    unit: 'ratio',
-    help: 'What is left of the error budget: 1 untouched, 0 spent, below 0 overdrawn.',
-    labels: { slo: OBJECTIVES },
-    scope: 'shared',
-  },
-  slo_burn_rate: {
-    kind: 'gauge',
-    unit: 'ratio',
-    help: 'How fast the error budget burns: at 1 it lasts exactly its period.',
-    labels: { slo: OBJECTIVES, window: BURN_WINDOWS },
-    scope: 'shared',
-  },
-  slo_bad_calls: {
-    kind: 'gauge',
-    unit: 'calls',
-    help: 'Bad calls behind slo_burn_rate: the sample, without which one bad call in a quiet hour is a total outage.',
-    labels: { slo: OBJECTIVES, window: BURN_WINDOWS },
-    scope: 'shared',
-  },
-  slo_error_budget_exhaustion_seconds: {
-    kind: 'gauge',
-    unit: 's',
-    help: 'When the error budget is spent if it burns on as in the last 6 hours; 0 when it is, NaN when nothing burns.',
-    labels: { slo: OBJECTIVES },
-    scope: 'shared',
-  },
+  ...PROMISE_METRICS,
   first_sms_latency_ms: { ...DURATION, help: 'Missed call to first text accepted, answered calls only.' },
   twilio_messages_total: {
     kind: 'counter',

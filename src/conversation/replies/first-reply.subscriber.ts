@@ -16,6 +16,11 @@ import { TEMPLATE } from '../threads/threads.queries.js';
 import { type Contact, Threads } from '../threads/threads.service.js';
 import { renderFirstReply } from './first-reply.policy.js';
 
+/** Only a reply asks the provider for anything. */
+function gateOfReply(event: { decision: string; sending_gate?: string }): string | undefined {
+  return event.decision === 'reply' ? event.sending_gate : undefined;
+}
+
 /** Answers a missed call, or a text that opens a conversation: at once, from the tenant's template, once. */
 @Injectable()
 export class FirstReplySubscriber {
@@ -26,7 +31,7 @@ export class FirstReplySubscriber {
     private readonly telephony: TelephonyApi,
   ) {}
 
-  @OnOutboxEvent(CallDetected, { name: 'conversation.first_reply', retryBaseMs: 250 })
+  @OnOutboxEvent(CallDetected, { name: 'conversation.first_reply', retryBaseMs: 250, gate: gateOfReply })
   async onMissedCall(event: EventOf<typeof CallDetected>): Promise<void> {
     if (event.payload.decision === 'reply')
       await this.answerCall(event, new Date(event.payload.missed_at), event.occurredAt);
@@ -35,6 +40,7 @@ export class FirstReplySubscriber {
   @OnOutboxEvent(CallReplyDeferred, {
     name: 'conversation.first_reply',
     dueAt: (payload) => new Date(payload.deferred_until),
+    gate: (payload) => payload.sending_gate,
   })
   async onDeferredReply(event: EventOf<typeof CallReplyDeferred>): Promise<void> {
     // The promise of a deferred reply starts when it is due.
@@ -42,7 +48,7 @@ export class FirstReplySubscriber {
     await this.answerCall(event, due, due);
   }
 
-  @OnOutboxEvent(InboundSmsReceived, { name: 'conversation.first_reply', retryBaseMs: 250 })
+  @OnOutboxEvent(InboundSmsReceived, { name: 'conversation.first_reply', retryBaseMs: 250, gate: gateOfReply })
   async onInboundText(event: EventOf<typeof InboundSmsReceived>): Promise<void> {
     const startedAt = performance.now();
     const { caller, business_number, message_id, received_at, decision } = event.payload;

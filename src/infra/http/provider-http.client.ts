@@ -8,8 +8,12 @@ import { Observed } from '../../common/decorators/observed.decorator.js';
 import { currentProviderOperation } from '../../common/decorators/provider-call.decorator.js';
 import type { ProviderStatus } from '../../common/metrics/catalogue.js';
 import { metrics } from '../../common/metrics/metrics.js';
+import type { Verdict } from '../gates/provider-gate.policy.js';
+import { ProviderGates } from '../gates/provider-gates.service.js';
 
 export interface ProviderRequest {
+  /** Whose credentials these are, as the provider names the account: its gate learns how it ended. */
+  account?: string;
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   url: string;
   headers?: Record<string, string>;
@@ -44,6 +48,8 @@ export class ProviderUnreachable extends Error {
 }
 
 const MAX_BODY_BYTES = 2_000_000;
+/** A caller is waiting: a provider that asks for more patience than this is asked again all the same. */
+const MAX_RETRY_AFTER_MS = 60_000;
 /**
  * Idle connections are closed before the other side does it: most servers and load balancers do after 60 s, and a
  * request written into a connection that is being closed is an outcome nobody knows.
@@ -71,7 +77,10 @@ export class ProviderHttp implements OnApplicationShutdown {
     maxContentLength: MAX_BODY_BYTES,
   });
 
-  constructor(private readonly logger: PinoLogger) {}
+  constructor(
+    private readonly logger: PinoLogger,
+    private readonly gates: ProviderGates,
+  ) {}
 
   /** @throws ProviderUnreachable */
   @Observed('integration_http_latency_ms', currentProviderOperation)
@@ -93,6 +102,7 @@ export class ProviderHttp implements OnApplicationShutdown {
         'provider answered',
       );
     };
+    const leaveGate = request.account === undefined ? undefined : this.gates.enter(operation.provider, request.account);
     let connected = false;
     try {
       const response = await this.axios.request<string>({
@@ -109,10 +119,12 @@ export class ProviderHttp implements OnApplicationShutdown {
       const headers = Object.fromEntries(
         Object.entries(response.headers).map(([name, value]) => [name.toLowerCase(), String(value)]),
       );
+      leaveGate?.(verdictOf(response.status, headers['retry-after']));
       record(`${response.status}`, { provider_request_id: headers['twilio-request-id'] });
       return { status: response.status, body: response.data, headers };
     } catch (error) {
       const failure = failureOf(error, connected);
+      leaveGate?.({ kind: 'down' });
       record(failure.kind, { error_code: failure.code, error_message: failure.message });
       throw failure;
     }
@@ -139,6 +151,18 @@ function transportTelling(onConnected: () => void) {
     return outgoing;
   };
   return { request };
+}
+
+function verdictOf(status: number, retryAfter: string | undefined): Verdict {
+  if (status === 429) return { kind: 'throttled', retryAfterMs: retryAfterMs(retryAfter) };
+  if (status === 401) return { kind: 'credentials' };
+  return { kind: status >= 500 ? 'down' : 'answered' };
+}
+
+/** What a provider asks for in `Retry-After`, as far as somebody who is waiting can follow. */
+export function retryAfterMs(header: string | undefined): number | undefined {
+  const seconds = Number.parseInt(header ?? '', 10);
+  return seconds >= 0 ? Math.min(MAX_RETRY_AFTER_MS, seconds * 1_000) : undefined;
 }
 
 function failureOf(error: unknown, connected: boolean): ProviderUnreachable {

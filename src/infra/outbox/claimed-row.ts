@@ -10,6 +10,7 @@ export interface ClaimedRow {
   started: number;
   finished: number;
   subscriber: string;
+  gate: string | null;
   is_first: boolean;
   waited_ms: number;
   /** Microseconds since the epoch, bigint as text. */
@@ -35,6 +36,7 @@ export function deliveryOf(row: ClaimedRow, heldSince: number): Delivery {
     started: row.started,
     finished: row.finished,
     subscriber: row.subscriber,
+    gate: row.gate ?? undefined,
     isFirst: row.is_first,
     waitedMs: row.waited_ms,
     heldSince,

@@ -24,7 +24,7 @@ const MICROSECONDS = (time: string) => `(extract(epoch from ${time}) * 1000000):
  * A claimed row (d) and its event (e). An event that is gone still yields its row, which then fails its schema and
  * becomes a dead letter, not a ghost.
  */
-const RETURNED = `d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber,
+const RETURNED = `d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber, d.gate,
   d.last_error is null as is_first, date_part('epoch', clock_timestamp() - d.due_at) * 1000 as waited_ms,
   ${MICROSECONDS('d.available_at')} as available_at, d.event_id, d.event_name,
   coalesce(e.schema_version, '0.0.0') as schema_version, d.tenant_id,
@@ -39,46 +39,62 @@ export const ORDER_LOCK_CLASS = 7_236_104;
  * commits, so that nobody is taken for the head while an older row is still unseen. A delivery that is due now and
  * heads its lane is born leased to the writing process ($13), which takes it over in memory after the commit.
  * Parameters: 1 event_id, 2 name, 3 version, 4 tenant, 5 occurred_at, 6 correlation, 7 causation, 8 traceparent,
- * 9 ordering key, 10 payload, 11 lock class, 12 lease ms, 13 owner or null, 14 subscribers, 15 due times.
+ * 9 ordering key, 10 payload, 11 lock class, 12 lease ms, 13 owner or null, 14 subscribers, 15 due times, 16 gates.
  */
 export const PUBLISH = `
-  select occurred_at, delivery_id, subscriber, owner, fence
-  from infra.outbox_publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`;
+  select occurred_at, delivery_id, subscriber, gate, owner, fence
+  from infra.outbox_publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`;
 
-/** What may be claimed now, first things first, passing over the tenants in the given parameter. */
-const CLAIMABLE = (tenants: string) => `infra.outbox_deliveries c
+/** What may be claimed now, first things first, passing over the tenants and the gates in the given parameters. */
+const CLAIMABLE = (tenants: string, gates: string) => `infra.outbox_deliveries c
       where c.available_at <= now() and c.leased_until <= now() and not (c.tenant_id = any (${tenants}::uuid[]))
-        and ${HEAD_OF_LANE}`;
+        and coalesce(c.gate, '') <> all (${gates}::text[]) and ${HEAD_OF_LANE}`;
 
-/**
- * Claims up to $2 due heads of lanes for owner $1, leased for $3 ms, passing over the tenants in $4, of which it holds
- * enough. Looks only behind the floor ($5 microseconds of available_at, $6 delivery_id): what is finished leaves dead
- * entries at the front of the index, as many as there were rows since the oldest snapshot that somebody holds.
- * Index: outbox_deliveries_available.
- */
-export const CLAIM = `
+const claimOf = (ids: string) => `
   with claimed as (
     update infra.outbox_deliveries d
-    set owner = $1, fence = d.fence + 1, leased_until = now() + $3::int * interval '1 millisecond'
-    where d.delivery_id = any (array(
-      select c.delivery_id from ${CLAIMABLE('$4')}
-        and (c.available_at, c.delivery_id) > (timestamptz 'epoch' + $5::bigint * interval '1 microsecond', $6::bigint)
-      order by c.available_at, c.delivery_id
-      limit $2
-      for update skip locked))
-    returning d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber, d.last_error, d.due_at,
+    set owner = $1, fence = d.fence + 1, leased_until = now() + $2::int * interval '1 millisecond'
+    where d.delivery_id = any (array(${ids}))
+    returning d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber, d.gate, d.last_error, d.due_at,
       d.available_at, d.event_id, d.event_name, d.tenant_id, d.created_at, d.ordering_key
   )
   select ${RETURNED} from claimed d left join infra.outbox_events e using (event_id) order by d.delivery_id`;
 
 /**
- * The first row that may be claimed, wherever it is, passing over the tenants in $1; one row always, with the time of
- * the look. Times in microseconds. Index: outbox_deliveries_available.
+ * Claims up to $3 due heads of lanes for owner $1, leased for $2 ms, passing over the tenants in $4, of which it holds
+ * enough, and the gates in $5, which let no more through. Looks only behind the floor ($6 microseconds of available_at,
+ * $7 delivery_id): what is finished leaves dead entries at the front of the index, as many as there were rows since the
+ * oldest snapshot that somebody holds. Index: outbox_deliveries_available.
+ */
+export const CLAIM = claimOf(`
+      select c.delivery_id from ${CLAIMABLE('$4', '$5')}
+        and (c.available_at, c.delivery_id) > (timestamptz 'epoch' + $6::bigint * interval '1 microsecond', $7::bigint)
+      order by c.available_at, c.delivery_id
+      limit $3
+      for update skip locked`);
+
+/**
+ * Claims for owner $1, leased for $2 ms, what waits longest behind each of the gates in $3, which are half-open: their
+ * probes. Index: outbox_deliveries_gate.
+ */
+export const CLAIM_PROBES = claimOf(`
+      select probe.delivery_id from unnest($3::text[]) as half_open (gate)
+      cross join lateral (
+        select c.delivery_id from infra.outbox_deliveries c
+        where c.gate = half_open.gate and c.available_at <= now() and c.leased_until <= now() and ${HEAD_OF_LANE}
+        order by c.available_at, c.delivery_id
+        limit 1
+        for update skip locked
+      ) probe`);
+
+/**
+ * The first row that may be claimed, wherever it is, passing over the tenants in $1 and the gates in $2; one row
+ * always, with the time of the look. Times in microseconds. Index: outbox_deliveries_available.
  */
 export const FIRST_CLAIMABLE = `
   select ${MICROSECONDS('now()')} as looked_at, first.at, first.delivery_id
   from (select) always left join lateral (
-      select ${MICROSECONDS('c.available_at')} as at, c.delivery_id from ${CLAIMABLE('$1')}
+      select ${MICROSECONDS('c.available_at')} as at, c.delivery_id from ${CLAIMABLE('$1', '$2')}
       order by c.available_at, c.delivery_id
       limit 1
   ) first on true`;

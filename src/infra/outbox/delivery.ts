@@ -12,6 +12,8 @@ export interface Delivery {
   /** Failed attempts so far. */
   readonly finished: number;
   readonly subscriber: string;
+  /** The provider's account that it waits for, if any. */
+  readonly gate: string | undefined;
   /** No run of it has ended yet, neither failed nor snoozed. */
   readonly isFirst: boolean;
   /** From due to `heldSince`, on the database's clock. */

@@ -4,17 +4,9 @@ import pg from 'pg';
 import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
-import { ClaimFloor } from './claim-floor.js';
-import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
-import {
-  ADOPT,
-  CLAIM,
-  FIRST_CLAIMABLE,
-  FORGET_INSTANCES,
-  MARK_STARTED,
-  RELEASE,
-  RELEASE_ALL,
-} from './deliveries.queries.js';
+import { ProviderGates } from '../gates/provider-gates.service.js';
+import { Claims } from './claims.js';
+import { ADOPT, FORGET_INSTANCES, MARK_STARTED, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryRunner, type RunResult } from './delivery-runner.js';
 import { detached } from './detached.js';
@@ -36,9 +28,8 @@ const SWEEP_MS = 250;
 /** After an outage of the database everybody comes back within a second: none of them is dead before that. */
 const SWEEP_AFTER_RECONNECT_MS = 1_500;
 const RENEW_MS = 1_000;
-/** How often to look behind the claim's floor; and at most this share of the time. */
+/** How often to look for what the claims do not see. */
 const DISCOVERY_MS = 1_000;
-const DISCOVERY_SHARE = 0.05;
 const CLAIM_RETRY_MS = 250;
 /** Rows held in memory at most, and at least this many batches; beyond, rows are written due and unowned. */
 const MIN_CAPACITY = 500;
@@ -58,10 +49,10 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly pool: pg.Pool;
   private readonly session: OutboxSession;
   private readonly notifier: OutboxNotifier;
-  private readonly queue = new FairQueue();
-  private readonly floor = new ClaimFloor();
+  private readonly queue = new FairQueue((gate) => this.gates.slots(gate));
   private readonly running = new Set<Promise<void>>();
   private readonly fetches = new Set<Promise<void>>();
+  private readonly claims: Claims;
   private readonly results: Results;
   private readonly leases: LeaseKeeper;
   private readonly trouble: TroubleLog;
@@ -70,7 +61,6 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Identities whose rows are still to be brought along or given back. */
   private former: number[] = [];
   private sweepFrom = 0;
-  private discoverFrom = 0;
   private readonly capacity: number;
   private readonly tenantShare: number;
   private stopping: Promise<void> | undefined;
@@ -80,13 +70,13 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private handling = 0;
   /** A suspect is being run, and nothing beside it. */
   private alone = false;
-  /** The last claim had no room, or passed over these tenants: claimed for again as soon as there is some. */
+  /** The last claim had no room: claimed again as soon as there is some. */
   private starved = false;
-  private crowding: readonly string[] = [];
 
   constructor(
     private readonly config: Config,
     private readonly runner: DeliveryRunner,
+    private readonly gates: ProviderGates,
     private readonly logger: PinoLogger,
   ) {
     const { DATABASE_URL, ROLE, OUTBOX_BATCH_SIZE, OUTBOX_CONCURRENCY } = config.env;
@@ -103,12 +93,14 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       { onMore: (availableSince) => this.lookBack(availableSince), onDue: () => this.look() },
       this.trouble,
     );
+    const { tenantShare } = this;
+    this.claims = new Claims(this.pool, this.queue, gates, { leaseMs: LEASE_MS, tenantShare });
     this.leases = new LeaseKeeper(this.pool, this.queue, LEASE_MS, logger);
     this.session = new OutboxSession(DATABASE_URL, ROLE, {
       adopt: (instanceId, query) => this.adopt(instanceId, query),
       onUp: (instanceId) => {
         this.instance = instanceId;
-        this.floor.reset();
+        this.claims.reset();
         this.logger.info({ instance_id: instanceId }, 'outbox dispatcher up');
         this.deal();
         this.wake();
@@ -128,9 +120,16 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
 
   async onApplicationBootstrap(): Promise<void> {
     if (!this.config.runsWorker) return;
+    this.gates.watch({
+      // Waiting here, they would take the room of those that need not wait.
+      onShut: (name) => void this.release(this.queue.drain(({ gate }) => gate !== name)),
+      onOpen: () => this.look(),
+    });
     await this.session.start();
     this.every(this.config.env.OUTBOX_POLL_MS, 'poll', async () => this.wake());
-    this.every(DISCOVERY_MS, 'discovery', () => this.discover());
+    this.every(DISCOVERY_MS, 'discovery', async () => {
+      if (await this.claims.discover()) this.look();
+    });
     this.every(SWEEP_MS, 'rescue', async (instance) => {
       if (performance.now() >= this.sweepFrom && (await this.leases.rescue(instance))) this.wake();
     });
@@ -139,11 +138,11 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     });
   }
 
-  /** Our instance id if `count` more rows of a tenant fit in memory, else undefined: then they are for anybody. */
-  reserve(count: number, tenantId?: string): number | undefined {
+  /** Our instance id if so many more rows of a tenant fit in memory and pass their gates, else undefined: for anybody. */
+  reserve(count: number, tenantId?: string, gates: readonly (string | undefined)[] = []): number | undefined {
     const full = this.queue.size + count > this.capacity;
     const crowded = tenantId !== undefined && this.queue.heldOf(tenantId) >= this.tenantShare;
-    return this.stopping || full || crowded ? undefined : this.instance;
+    return this.stopping || full || crowded || this.queue.isShut(gates) ? undefined : this.instance;
   }
 
   /** Takes over rows that were written leased to this process. */
@@ -166,8 +165,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   }
 
   private lookBack(availableSince: number | undefined): void {
-    if (availableSince === undefined) this.floor.stepBack();
-    else this.floor.lower({ at: availableSince, id: '1' });
+    this.claims.lookBack(availableSince);
     this.look();
   }
 
@@ -261,20 +259,13 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         const room = Math.min(batch, this.capacity - this.queue.size);
         // A claim costs about the same for one row as for many: rather wait for room than trickle.
         this.starved = room < batch / 2;
+        if (this.starved) this.deal();
         if (instance === undefined || this.stopping || this.starved) return;
-        this.crowding = this.queue.crowding(this.tenantShare);
-        const from = this.floor.next(this.crowding);
-        const { rows } = await this.pool.query<ClaimedRow>({
-          name: 'outbox-claim',
-          text: CLAIM,
-          values: [instance, room, LEASE_MS, this.crowding, from.at, from.id],
-        });
-        this.floor.claimed(from, { last: lastPlace(rows), isFull: rows.length === room });
+        const { deliveries, isFull } = await this.claims.next(instance, room);
         this.trouble.worked('claim');
         if (instance !== this.instance) continue; // Claimed for an identity that is over: given back as orphans.
-        const now = performance.now();
-        for (const row of rows) this.queue.push(deliveryOf(row, now));
-        if (rows.length === room) this.fetchAgain = true;
+        for (const delivery of deliveries) this.queue.push(delivery);
+        if (isFull) this.fetchAgain = true;
         // The next claim goes out first: runs that never wait for anything would keep it from the socket.
         setImmediate(() => this.deal());
       } while (this.fetchAgain);
@@ -283,22 +274,6 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();
     } finally {
       this.fetching = false;
-    }
-  }
-
-  /** What the claims do not see from their floor: late commits, lanes that another process unblocked. */
-  private async discover(): Promise<void> {
-    if (performance.now() < this.discoverFrom) return;
-    const startedAt = performance.now();
-    const { rows } = await this.pool.query<{ looked_at: string; at: string | null; delivery_id: string }>({
-      name: 'outbox-discovery',
-      text: FIRST_CLAIMABLE,
-      values: [this.crowding],
-    });
-    this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
-    for (const { looked_at: lookedAt, at, delivery_id: id } of rows) {
-      this.floor.looked(Number(lookedAt), at === null ? undefined : { at: Number(at), id });
-      if (at !== null) this.look();
     }
   }
 
@@ -311,10 +286,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         this.running.delete(run);
         this.queue.release(delivery);
         this.deal();
-        const { tenantId } = delivery.event;
-        const tenantFits = this.crowding.includes(tenantId) && this.queue.heldOf(tenantId) < this.tenantShare / 2;
         const roomAgain = this.starved && this.capacity - this.queue.size >= this.config.env.OUTBOX_BATCH_SIZE / 2;
-        if (roomAgain || tenantFits) this.look();
+        if (roomAgain || this.claims.fitsAgain(delivery.event.tenantId)) this.look();
       });
       this.running.add(run);
     }

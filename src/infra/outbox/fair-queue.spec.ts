@@ -7,7 +7,7 @@ function delivery(tenantId: string, orderingKey: string, extra: Partial<Delivery
   const event = { tenantId, orderingKey } as Delivery['event'];
   const base = { deliveryId, fence: 0, rescued: 0, started: 0, finished: 0, subscriber: 's', isFirst: true };
   const lane = laneOf(extra.subscriber ?? base.subscriber, orderingKey);
-  return { ...base, waitedMs: 0, heldSince: 0, lane, event, ...extra };
+  return { ...base, waitedMs: 0, heldSince: 0, gate: undefined, lane, event, ...extra };
 }
 const filled = (...deliveries: Delivery[]) => {
   const queue = new FairQueue();
@@ -130,5 +130,50 @@ describe('the fair queue', () => {
     const queue = filled(suspect);
     expect(queue.drain()).toEqual([suspect]);
     expect([queue.takeSuspect(), queue.size]).toEqual([undefined, 0]);
+  });
+
+  describe('behind a gate', () => {
+    const GATE = { gate: 'twilio:a' };
+    const slots = { now: 0 };
+    const gated = (...deliveries: Delivery[]) => {
+      const queue = new FairQueue(() => slots.now);
+      for (const each of deliveries) queue.push(each);
+      return queue;
+    };
+
+    it('lets only so many run as there are slots, in order, and the others wait for nobody', () => {
+      const rows = Array.from({ length: 3 }, (_, i) => delivery('a', `a${i}`, GATE));
+      const free = delivery('a', 'free');
+      const queue = gated(...rows, free);
+      slots.now = 0;
+      expect(takeAll(queue)).toEqual([free]);
+      slots.now = 1;
+      expect(takeAll(queue)).toEqual([rows[0]]);
+      expect(queue.isShut([undefined, GATE.gate])).toBe(true);
+      queue.release(rows[0] ?? free);
+      expect(takeAll(queue)).toEqual([rows[1]]);
+      slots.now = 9;
+      expect(takeAll(queue)).toEqual([rows[2]]);
+      expect(queue.isShut([GATE.gate])).toBe(false);
+    });
+
+    it('counts what is held, and forgets what is given back', () => {
+      const queue = gated(delivery('a', 'a0', GATE), delivery('a', 'a1', GATE), delivery('a', 'a2'));
+      expect(queue.heldFor(GATE.gate)).toBe(2);
+      expect(queue.drain(({ gate }) => gate !== GATE.gate)).toHaveLength(2);
+      expect(queue.heldFor(GATE.gate)).toBe(0);
+      expect(queue.size).toBe(1);
+    });
+
+    it('keeps nobody waiting for a suspect that may not run', () => {
+      slots.now = 0;
+      const suspect = delivery('a', 'a0', { ...GATE, started: 2 });
+      const queue = gated(suspect);
+      expect(queue.hasOverdueSuspect(60_000)).toBe(false);
+      expect(queue.takeSuspect()).toBeUndefined();
+      slots.now = 1;
+      expect(queue.hasOverdueSuspect(60_000)).toBe(true);
+      expect(queue.takeSuspect()).toBe(suspect);
+    });
   });
 });

@@ -16,6 +16,14 @@ export class FairQueue {
   private readonly busy = new Set<string>();
   private readonly holding = new Set<Delivery>();
   private readonly heldByTenant = new Map<string, number>();
+  private readonly heldByGate = new Map<string, number>();
+  private readonly runningByGate = new Map<string, number>();
+
+  /** Rows held for a gate, running ones included. */
+  readonly heldFor = (gate: string): number => this.heldByGate.get(gate) ?? 0;
+
+  /** @param slots how many rows behind a gate may run at once */
+  constructor(private readonly slots: (gate: string) => number = () => Number.POSITIVE_INFINITY) {}
 
   /** Rows held and not yet released, running ones included. */
   get size(): number {
@@ -38,7 +46,8 @@ export class FairQueue {
   push(delivery: Delivery): void {
     const { tenantId } = delivery.event;
     this.holding.add(delivery);
-    this.heldByTenant.set(tenantId, this.heldOf(tenantId) + 1);
+    count(this.heldByTenant, tenantId, 1);
+    count(this.heldByGate, delivery.gate, 1);
     const rows = this.tenants.get(tenantId);
     if (delivery.started >= SUSPECT_AFTER_STARTS) this.suspects.push(delivery);
     else if (rows) rows.push(delivery);
@@ -48,14 +57,14 @@ export class FairQueue {
   /** The next row of the tenant whose turn it is, from a lane that is free; marks the lane busy. */
   take(): Delivery | undefined {
     for (const [tenant, rows] of this.tenants) {
-      const index = rows.findIndex(({ lane }) => !this.busy.has(lane) && !this.isSuspected(lane));
+      const index = rows.findIndex((delivery) => this.isFree(delivery) && !this.isSuspected(delivery.lane));
       if (index < 0) continue;
       const [delivery] = rows.splice(index, 1);
       if (!delivery) continue;
       // To the back of the line: a Map iterates in insertion order.
       this.tenants.delete(tenant);
       if (rows.length > 0) this.tenants.set(tenant, rows);
-      this.busy.add(delivery.lane);
+      this.start(delivery);
       return delivery;
     }
     return undefined;
@@ -64,22 +73,23 @@ export class FairQueue {
   /** The least suspected of the suspects; it must run alone. */
   takeSuspect(): Delivery | undefined {
     const [least] = this.suspects
-      .filter((suspect) => !this.busy.has(suspect.lane))
+      .filter((suspect) => this.isFree(suspect))
       .toSorted((one, other) => one.started - other.started);
     if (!least) return undefined;
     this.suspects = this.suspects.filter((suspect) => suspect !== least);
-    this.busy.add(least.lane);
+    this.start(least);
     return least;
   }
 
   hasOverdueSuspect(now: number): boolean {
-    return this.suspects.some(({ heldSince }) => now - heldSince > SUSPECT_PATIENCE_MS);
+    return this.suspects.some((suspect) => now - suspect.heldSince > SUSPECT_PATIENCE_MS && this.hasSlot(suspect));
   }
 
   /** A row that was taken is no longer ours: finished, given back or lost. */
   release(delivery: Delivery): void {
     this.forget(delivery);
     this.busy.delete(delivery.lane);
+    count(this.runningByGate, delivery.gate, -1);
   }
 
   /** Takes out and answers what has not started and does not satisfy `keep`; without it, everything. */
@@ -100,11 +110,38 @@ export class FairQueue {
     return this.suspects.some((suspect) => suspect.lane === lane);
   }
 
+  /**
+   * Whether any of these gates lets no more rows through than are held for it already. A single one is not for a new
+   * row: it is the probe of a half-open gate, and others have waited longer.
+   */
+  isShut(gates: readonly (string | undefined)[]): boolean {
+    return gates.some((gate) => gate !== undefined && this.slots(gate) <= Math.max(1, this.heldFor(gate)));
+  }
+
+  private isFree(delivery: Delivery): boolean {
+    return !this.busy.has(delivery.lane) && this.hasSlot(delivery);
+  }
+
+  private hasSlot({ gate }: Delivery): boolean {
+    return gate === undefined || (this.runningByGate.get(gate) ?? 0) < this.slots(gate);
+  }
+
+  private start(delivery: Delivery): void {
+    this.busy.add(delivery.lane);
+    count(this.runningByGate, delivery.gate, 1);
+  }
+
   private forget(delivery: Delivery): void {
     if (!this.holding.delete(delivery)) return;
-    const { tenantId } = delivery.event;
-    const left = this.heldOf(tenantId) - 1;
-    if (left > 0) this.heldByTenant.set(tenantId, left);
-    else this.heldByTenant.delete(tenantId);
+    count(this.heldByTenant, delivery.event.tenantId, -1);
+    count(this.heldByGate, delivery.gate, -1);
   }
+}
+
+/** Keys at zero are gone: tenants and accounts come and go. */
+function count(counts: Map<string, number>, key: string | undefined, change: number): void {
+  if (key === undefined) return;
+  const next = (counts.get(key) ?? 0) + change;
+  if (next > 0) counts.set(key, next);
+  else counts.delete(key);
 }

@@ -13,6 +13,11 @@ export interface SubscriberOptions<Payload> {
   timeoutMs?: number;
   /** Deliver not before this time; until then the delivery is scheduled, neither lag nor queue depth. */
   dueAt?: (payload: Payload) => Date | undefined;
+  /**
+   * The provider's account that this delivery will ask, as `provider:account`: while its gate is shut, the delivery
+   * waits without being run.
+   */
+  gate?: (payload: Payload) => string | undefined;
 }
 
 /** What a handler may know about the delivery itself. */

@@ -128,10 +128,11 @@ function destroy(client: pg.Client): void {
 
 /**
  * Tells other processes that there is something to claim: after the commit, outside any business transaction
- * (a notifying commit takes a lock on the whole database), at most once per interval, with nothing in it.
+ * (a notifying commit takes a lock on the whole database), with nothing in it, at once and then at most once per interval.
  */
 export class OutboxNotifier {
   private timer: NodeJS.Timeout | undefined;
+  private lastSentAt = Number.NEGATIVE_INFINITY;
   private stopped = false;
 
   constructor(
@@ -140,17 +141,22 @@ export class OutboxNotifier {
   ) {}
 
   notify(): void {
-    if (this.stopped) return;
-    this.timer ??= setTimeout(() => {
-      this.timer = undefined;
-      // Lost notifications cost a poll interval, nothing more.
-      this.query(NOTIFY).catch(() => {});
-    }, this.intervalMs);
+    if (this.stopped || this.timer) return;
+    const waitMs = this.lastSentAt + this.intervalMs - performance.now();
+    if (waitMs <= 0) this.send();
+    else this.timer = setTimeout(() => this.send(), waitMs);
   }
 
   /** The pool is about to end. */
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
+  }
+
+  private send(): void {
+    this.timer = undefined;
+    this.lastSentAt = performance.now();
+    // Lost notifications cost a poll interval, nothing more.
+    this.query(NOTIFY).catch(() => {});
   }
 }

@@ -22,6 +22,7 @@ interface InsertedRow {
   occurred_at: Date;
   delivery_id: string;
   subscriber: string;
+  gate: string | null;
   owner: number | null;
   fence: number;
 }
@@ -65,6 +66,7 @@ export class Outbox {
 
   private parametersOf(event: Omit<OutboxEvent, 'occurredAt'>, occurredAt: Date | undefined): unknown[] {
     const subscriptions = this.subscribers.of(event.eventName);
+    const gates = subscriptions.map(({ options }) => options.gate?.(event.payload));
     return [
       event.eventId,
       event.eventName,
@@ -78,9 +80,10 @@ export class Outbox {
       JSON.stringify(event.payload),
       ORDER_LOCK_CLASS,
       LEASE_MS,
-      this.dispatcher.reserve(subscriptions.length, event.tenantId) ?? null,
+      this.dispatcher.reserve(subscriptions.length, event.tenantId, gates) ?? null,
       subscriptions.map(({ name }) => name),
       subscriptions.map(({ options }) => options.dueAt?.(event.payload) ?? null),
+      gates.map((gate) => gate ?? null),
     ];
   }
 
@@ -98,6 +101,7 @@ export class Outbox {
           started: 0,
           finished: 0,
           subscriber: row.subscriber,
+          gate: row.gate ?? undefined,
           isFirst: true,
           waitedMs: 0,
           heldSince: sentAt,

@@ -105,6 +105,7 @@ export class Calls {
       caller: call.caller,
       business_number: call.called_number,
       missed_at: row.missed_at.toISOString(),
+      sending_gate: this.lines.gateOf(line),
       decision: decision.decision,
       reason,
     });

@@ -11,12 +11,20 @@ const call = {
     .describe("When the call was determined missed, on the database's clock: the start of the promise"),
 };
 
+export const sendingGate = {
+  sending_gate: z
+    .string()
+    .optional()
+    .describe("The provider's account that a reply goes through, as `provider:account`; since 1.1.0"),
+};
+
 export const CallDetected = defineEvent({
   name: 'nmc.telephony.CallDetected',
-  version: '1.0.0',
+  version: '1.1.0',
   description: 'A missed call, decided: once per CallSid, whatever arrives in whatever order.',
   schema: z.object({
     ...call,
+    ...sendingGate,
     decision: z.enum(['reply', 'suppress', 'defer']),
     reason: z.string().nullable().describe('Why not at once; null for a reply'),
   }),
@@ -31,10 +39,11 @@ export const CallReplySuppressed = defineEvent({
 
 export const CallReplyDeferred = defineEvent({
   name: 'nmc.telephony.CallReplyDeferred',
-  version: '1.0.0',
+  version: '1.1.0',
   description: 'The caller gets the text later, because the business chose so.',
   schema: z.object({
     ...call,
+    ...sendingGate,
     reason: z.string().describe('Why it waits'),
     deferred_until: z.iso.datetime().describe('When the text is due: the start of its promise'),
   }),

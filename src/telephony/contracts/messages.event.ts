@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { defineEvent } from '../../infra/outbox/event.js';
+import { sendingGate } from './calls.event.js';
 
 export const InboundSmsReceived = defineEvent({
   name: 'nmc.telephony.InboundSmsReceived',
-  version: '1.0.0',
+  version: '1.1.0',
   description: 'A text from a caller; its body stays in telephony.',
   schema: z.object({
     message_id: z.uuid(),
@@ -16,6 +17,7 @@ export const InboundSmsReceived = defineEvent({
       .enum(['reply', 'suppress', 'none'])
       .describe('Whether a first reply is owed: `none` inside a running conversation'),
     reason: z.string().nullable().describe('Why it is suppressed'),
+    ...sendingGate,
   }),
 });
 

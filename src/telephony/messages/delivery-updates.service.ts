@@ -37,7 +37,7 @@ export class DeliveryUpdates {
     } else {
       // Ahead of the answer, or of an answer that got lost: the callback itself proves the acceptance.
       const attempt = report.attempt ?? message.attempt;
-      await this.states.accept(tx, message, { messageSid, status, errorCode, attempt, evidence: 'callback', agoMs: 0 });
+      await this.states.accept(tx, message, attempt, { messageSid, status, errorCode, evidence: 'callback' });
     }
     return message.tenant_id;
   }

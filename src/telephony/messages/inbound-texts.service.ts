@@ -11,12 +11,14 @@ import { InboundSmsReceived } from '../contracts/messages.event.js';
 import type { TwilioForm } from '../integrations/twilio/twilio-form.js';
 import type { Line } from '../numbers/line.entity.js';
 import { IS_PLATFORM_NUMBER } from '../numbers/lines.queries.js';
+import { Lines } from '../numbers/lines.service.js';
 import { LATEST_JOURNEY, STORE_INBOUND } from './messages.queries.js';
 
 /** Texts from callers: kept first, consent before anything else, then told to whoever listens. */
 @Injectable()
 export class InboundTexts {
   constructor(
+    private readonly lines: Lines,
     private readonly compliance: ComplianceApi,
     private readonly outbox: Outbox,
   ) {}
@@ -63,6 +65,7 @@ export class InboundTexts {
         business_number: businessNumber,
         received_at: stored.triggered_at.toISOString(),
         keyword: keyword ?? null,
+        sending_gate: this.lines.gateOf(line),
         ...(journey || keyword
           ? { decision: 'none', reason: null }
           : await this.decide(tx, line, caller, sender.kind, messageId)),

@@ -30,23 +30,21 @@ export interface MessageRow {
   error_code: number | null;
   message_sid: string | null;
   attempt: number;
-  resends: number;
   accepted_at: Date | null;
-  submitted_at: Date | null;
   /** Since the missed call. */
   age_ms: number;
 }
 
-export interface Acceptance {
+/** How we know that the provider has a text. */
+export interface TextReceipt {
   messageSid: string;
   /** The provider's own word for the state. */
   status: string;
-  attempt: number;
   evidence: 'response' | 'reconciled' | 'callback';
   errorCode?: number;
   httpStatus?: string;
-  /** Time since it became known, in ms. */
-  agoMs: number;
+  /** `performance.now()` when it became known; left out: now. */
+  receivedAt?: number;
 }
 
 interface AcceptedRow {
@@ -80,8 +78,9 @@ export class MessageStates {
    * The provider has the text. Takes in callbacks that came before we knew its sid. The caller holds the locks of the
    * sid and of `message`.
    */
-  async accept(tx: Transaction, message: MessageRow, acceptance: Acceptance): Promise<void> {
-    const { messageSid, status, attempt, evidence, errorCode, httpStatus, agoMs } = acceptance;
+  async accept(tx: Transaction, message: MessageRow, attempt: number, receipt: TextReceipt): Promise<void> {
+    const { messageSid, status, evidence, errorCode, httpStatus, receivedAt } = receipt;
+    const agoMs = receivedAt === undefined ? 0 : performance.now() - receivedAt;
     const isSecond = message.message_sid !== null && message.message_sid !== messageSid;
     const parked = await tx.query<{ status: string; error_code: number | null }>(UNPARK_CALLBACKS, [
       messageSid,

@@ -25,7 +25,7 @@ export const LATEST_JOURNEY = `
   order by created_at desc limit 1`;
 
 const MESSAGE_COLUMNS = `message_id, tenant_id, purpose, trigger_id, correlation_id, caller, business_number, messaging_service_sid,
-  account_sid, body, state, error_code, message_sid, attempt, resends, accepted_at, submitted_at,
+  account_sid, body, state, error_code, message_sid, attempt, accepted_at,
   extract(epoch from clock_timestamp() - triggered_at)::float8 * 1000 as age_ms`;
 
 export const MESSAGE = `select ${MESSAGE_COLUMNS} from telephony.messages where message_id = $1`;

@@ -4,6 +4,7 @@ import { AppError } from '../../common/errors/app-error.js';
 import { Config } from '../../infra/config/config.js';
 import { encrypt } from '../../infra/config/credentials.js';
 import type { Transaction } from '../../infra/database/database.js';
+import type { GateName } from '../../infra/gates/provider-gates.service.js';
 import type { LineSettings } from '../contracts/telephony.api.js';
 import { Line } from './line.entity.js';
 import { ADD_NUMBERS, LINE_OF_NUMBER, NUMBERS_OF_TENANT, REMOVE_OTHER_NUMBERS } from './lines.queries.js';
@@ -41,6 +42,15 @@ export class Lines {
 
   get(tx: Transaction, tenantId: string): Promise<Line> {
     return tx.manager.findOneByOrFail(Line, { tenantId });
+  }
+
+  /** The account that texts of this line are sent through: its own, or the platform's. */
+  accountSidOf({ twilioAccountSid }: Line): string {
+    return twilioAccountSid ?? this.config.env.TWILIO_ACCOUNT_SID;
+  }
+
+  gateOf(line: Line): GateName {
+    return `twilio:${this.accountSidOf(line)}`;
   }
 
   /** The line that was called or texted; one of the account that signed the webhook, or none. */

@@ -87,7 +87,7 @@ describe('with no trace sampled at all', () => {
         expect(collector.named('twilio.messages.create')).toHaveLength(1);
         expect(collector.named('conversation.first_reply')).toHaveLength(1);
       },
-      { label: 'both halves have arrived', deadlineMs: 10_000 },
+      { label: 'both halves have arrived', deadlineMs: 30_000 },
     );
     await Promise.all(processes.map((process) => process.kill('SIGTERM')));
 

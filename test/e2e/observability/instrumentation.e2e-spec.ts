@@ -107,7 +107,7 @@ describe('instrumentation', () => {
       async () => {
         expect(await app.metric('nmc_collector_up{collector="slo_first_sms"}')).toBe(1);
       },
-      { label: 'the SLO cron has run', deadlineMs: 10_000 },
+      { label: 'the SLO cron has run', deadlineMs: 30_000 },
     );
   });
 

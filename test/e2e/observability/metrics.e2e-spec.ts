@@ -22,6 +22,8 @@ describe('the scrape', () => {
 
   async function collect(): Promise<void> {
     await app.app.get(SloCron, { strict: false }).computeFirstSms();
+    await app.app.get(SloCron, { strict: false }).computeBudgets();
+    await app.app.get(SloCron, { strict: false }).readProjectorLag();
     await app.app.get(OutboxCron, { strict: false }).readBacklog();
     await app.app.get(DatabaseCron, { strict: false }).readPool();
     await app.app.get(DatabaseCron, { strict: false }).readServer();

@@ -3,7 +3,14 @@ import { TwilioSimulator } from '../../../src/demo/simulators/twilio/twilio-simu
 import { cloneDatabase, type TestDatabase } from '../../support/database.js';
 import { eventually } from '../../support/eventually.js';
 import { faster, HAS_MONITORING, Monitoring } from '../../support/monitoring.js';
-import { killAllSpawned, onboard, productionEnvironment, SCRAPER, SpawnedApp } from '../../support/spawned-app.js';
+import {
+  basic,
+  killAllSpawned,
+  onboard,
+  productionEnvironment,
+  SCRAPER,
+  SpawnedApp,
+} from '../../support/spawned-app.js';
 
 const BUSINESS = '+12125550178';
 /** An alert that waits ten minutes waits 15 s here; see `faster` for what runs faster and what does not. */
@@ -154,6 +161,13 @@ describeOrSkip(
       );
       expect(monitoring.sent('page', 'TargetDown')).toEqual([]);
       await startApp();
+      // The totals were not lost with it, and are there before anybody scrapes.
+      const headers = basic(SCRAPER);
+      const scraped = await (await fetch(`${env.PUBLIC_BASE_URL}/metrics`, { headers })).text();
+      expect(scraped).toContain('\nkpi_calls_detected_total 6\n');
+      expect(scraped).toContain('\nkpi_conversations_started_total 6\n');
+      expect(scraped).toContain('\nslo_first_sms_events_total{result="bad"} 5\n');
+      expect(scraped).toContain('\nslo_first_sms_bad_total{stage="provider"} 5\n');
       await isOver('it can be scraped again', ['ServiceDown/page', 'TargetDown/page']);
     }, 180_000);
   },

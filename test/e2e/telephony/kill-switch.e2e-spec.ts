@@ -23,7 +23,7 @@ describe('while PAUSE_OUTBOUND_SMS is on', () => {
         await paused.app.get(SloCron, { strict: false }).computeFirstSms();
         return (await paused.metric('slo_first_sms_open_breached_calls')) === 1;
       },
-      { deadlineMs: 10_000, label: 'the waiting caller is in the objective' },
+      { deadlineMs: 30_000, label: 'the waiting caller is in the objective' },
     );
     expect(await paused.metric('slo_first_sms_p95_seconds')).toBeGreaterThan(5);
 

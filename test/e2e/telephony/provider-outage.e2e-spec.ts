@@ -36,7 +36,7 @@ describe('a provider that hangs, answers 500, then 429, then loses its answer', 
         const shown = await objective();
         return shown.open === 1 ? shown : null;
       },
-      { deadlineMs: 15_000, label: 'the waiting caller is in the objective' },
+      { deadlineMs: 30_000, label: 'the waiting caller is in the objective' },
     );
     expect(waiting.p95).toBeGreaterThan(5);
     expect(ledger.messages).toHaveLength(0);

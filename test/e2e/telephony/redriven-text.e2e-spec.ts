@@ -3,7 +3,7 @@ import { BUSINESS_NUMBER, TestApp } from '../../support/test-app.js';
 import { eventNames, settledText, type TextRecord } from '../../support/text-record.js';
 
 const HURRIED = { requestTimeoutMs: 2_500, lookAtMs: { first_reply: [50, 150] }, backoffBaseMs: 50 };
-const NOT_AUTHENTICATED = { kind: 'reject', status: 401, code: 20003 } as const;
+const NO_SENDER = { kind: 'reject', status: 400, code: 21606 } as const;
 
 let app: TestApp;
 let nextCaller = 1700;
@@ -50,13 +50,13 @@ const outcomes = ({ attempts }: TextRecord) =>
 
 describe('a text that was refused because of the account', () => {
   it('is a dead letter, and is sent once when the account works again', async () => {
-    const { caller, letter, record } = await deadText((to) => app.twilio.faults.always(NOT_AUTHENTICATED, { to }));
+    const { caller, letter, record } = await deadText((to) => app.twilio.faults.always(NO_SENDER, { to }));
     expect(letter).toMatchObject({ subscriber: 'conversation.first_reply', error_code: 'telephony.configuration' });
-    expect(record.message).toMatchObject({ state: 'failed', error_code: 20003 });
+    expect(record.message).toMatchObject({ state: 'failed', error_code: 21606 });
     expect(textsTo(caller)).toEqual([]);
 
     const stillBroken = await redriven(caller, letter);
-    expect(stillBroken.message).toMatchObject({ state: 'failed', error_code: 20003, attempt: 2 });
+    expect(stillBroken.message).toMatchObject({ state: 'failed', error_code: 21606, attempt: 2 });
     const [again] = (await list()).body.items;
     expect(again).toMatchObject({ delivery_id: letter.delivery_id, fingerprint: letter.fingerprint });
 
@@ -83,7 +83,7 @@ describe('a text that was refused because of the account', () => {
   });
 
   it('is not sent to a person who has opted out meanwhile', async () => {
-    const { caller, letter } = await deadText((to) => app.twilio.faults.next(NOT_AUTHENTICATED, { to }));
+    const { caller, letter } = await deadText((to) => app.twilio.faults.next(NO_SENDER, { to }));
     await app.twilio.inboundSms({ from: caller, to: BUSINESS_NUMBER, body: 'STOP' });
     await redriven(caller, letter);
     expect((await list()).body.items).toEqual([]);
@@ -91,13 +91,13 @@ describe('a text that was refused because of the account', () => {
   });
 
   it('is not sent when it is too late for it', async () => {
-    const { caller, letter } = await deadText((to) => app.twilio.faults.next(NOT_AUTHENTICATED, { to }));
+    const { caller, letter } = await deadText((to) => app.twilio.faults.next(NO_SENDER, { to }));
     await app.db.query(
       "update telephony.messages set triggered_at = triggered_at - interval '2 hours' where caller = $1",
       [caller],
     );
     const record = await redriven(caller, letter);
-    expect(record.message).toMatchObject({ state: 'failed', error_code: 20003, attempt: 1 });
+    expect(record.message).toMatchObject({ state: 'failed', error_code: 21606, attempt: 1 });
     expect(eventNames(record)).toEqual(['OutboundSmsFailed']);
     expect((await list()).body.items).toEqual([]);
     expect(textsTo(caller)).toEqual([]);

@@ -29,7 +29,7 @@ describe('a database that goes away while the provider is being asked', () => {
       await maintenance.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = $1', [name]);
       const isLost = ({ message, subscriber }: Record<string, unknown>) =>
         message === 'event failed, will be retried' && subscriber === 'conversation.first_reply';
-      await eventually(() => app.log.some(isLost), { deadlineMs: 10_000, label: 'the outcome cannot be recorded' });
+      await eventually(() => app.log.some(isLost), { deadlineMs: 30_000, label: 'the outcome cannot be recorded' });
       expect(app.log).toContainEqual(
         expect.objectContaining({ message: 'provider answered', endpoint: 'messages.create', status: '201' }),
       );

@@ -121,7 +121,7 @@ describe('no text where the provider says no', () => {
   it.each([
     [400, 21211, 'invalid_number'],
     [400, 21610, 'opted_out'],
-    [401, 20003, 'configuration'],
+    [400, 21606, 'configuration'],
   ])('%d with %d', async (status, code, reason) => {
     const { caller, record, requested, texts } = await missedCall(
       { kind: 'reject', status, code },

@@ -58,7 +58,7 @@ function submit(app: TestApp, messageId: string): Promise<string[]> {
       else if (error) reasons.push(errorCode(error));
       return error instanceof Snooze ? null : reasons;
     },
-    { deadlineMs: 10_000, label: 'the text is settled' },
+    { deadlineMs: 30_000, label: 'the text is settled' },
   );
 }
 

@@ -65,13 +65,13 @@ describe('a scheduled task', () => {
   });
 
   it('runs as a unit of work of its own each time, under the module of its name', async () => {
-    await eventually(() => seen.length >= 2, { label: 'it ran twice', deadlineMs: 10_000 });
+    await eventually(() => seen.length >= 2, { label: 'it ran twice', deadlineMs: 30_000 });
     expect(seen[0]).toMatchObject({ module: 'reporting', correlationId: expect.any(String) });
     expect(seen[1]?.correlationId).not.toBe(seen[0]?.correlationId);
   });
 
   it('that fails is logged as what it is part of, measured, and run again', async () => {
-    await eventually(() => errors.length >= 2, { label: 'it failed twice', deadlineMs: 10_000 });
+    await eventually(() => errors.length >= 2, { label: 'it failed twice', deadlineMs: 30_000 });
     expect(errors[0]).toMatchObject({
       line: { err: { message: 'the task failed' }, task: 'infra.wrapped', message: 'scheduled task failed' },
       context: { module: 'infra', correlationId: expect.any(String) },

@@ -9,7 +9,7 @@ import { OutboxHarness, OutboxProcess } from '../../support/outbox-harness.js';
 const COLLECTOR_UP = 'nmc_collector_up';
 
 /** The server is shared with other tests, whose transactions are short. */
-const WAIT = { deadlineMs: 15_000 };
+const WAIT = { deadlineMs: 30_000 };
 
 let outbox: OutboxHarness;
 beforeAll(async () => {

@@ -3,6 +3,8 @@ import { type AddressInfo, createServer as createTcpServer, type Socket, type Se
 import { PinoLogger } from 'nestjs-pino';
 import { ProviderCall } from '../../../src/common/decorators/provider-call.decorator.js';
 import { metrics } from '../../../src/common/metrics/metrics.js';
+import { GateLimits } from '../../../src/infra/gates/provider-gate.policy.js';
+import { ProviderGates } from '../../../src/infra/gates/provider-gates.service.js';
 import {
   ProviderHttp,
   type ProviderRequest,
@@ -10,7 +12,8 @@ import {
 } from '../../../src/infra/http/provider-http.client.js';
 import { eventually } from '../../support/eventually.js';
 
-const http = new ProviderHttp(new PinoLogger({ pinoHttp: { level: 'silent' } }));
+const silent = new PinoLogger({ pinoHttp: { level: 'silent' } });
+const http = new ProviderHttp(silent, new ProviderGates(silent, new GateLimits()));
 
 class Client {
   @ProviderCall({ provider: 'jobber', endpoint: 'jobs.create' })

@@ -68,7 +68,15 @@ describe('fairness', () => {
         'set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off; set local jit = off',
       );
       const explained = async () => {
-        const { rows } = await client.query(`explain (analyze, format json) ${CLAIM}`, [1, 100, 15_000, [], 0, '0']);
+        const { rows } = await client.query(`explain (analyze, format json) ${CLAIM}`, [
+          1,
+          15_000,
+          100,
+          [],
+          [],
+          0,
+          '0',
+        ]);
         return rows[0]['QUERY PLAN'][0] as { Plan: unknown; 'Execution Time': number };
       };
       for (const statistics of ['stale', 'fresh']) {
@@ -82,7 +90,7 @@ describe('fairness', () => {
         expect(plan).toContain('outbox_deliveries_lane');
         expect(plan).not.toContain('Hash Join');
       }
-      const { rows } = await client.query(CLAIM, [1, 100, 15_000, [], 0, '0']);
+      const { rows } = await client.query(CLAIM, [1, 15_000, 100, [], [], 0, '0']);
       expect(rows).toHaveLength(1);
     } finally {
       await client.query('rollback');

@@ -11,8 +11,9 @@ async function blocksRead(outbox: OutboxHarness, floor: number): Promise<number>
     await client.query('begin; set local enable_seqscan = off; set local jit = off');
     const { rows } = await client.query(`explain (analyze, buffers, format json) ${CLAIM}`, [
       1,
-      100,
       15_000,
+      100,
+      [],
       [],
       floor,
       '0',

@@ -27,7 +27,7 @@ describe('several processes on one database', () => {
     // way, and it runs each ten seconds.
     for (const n of [1, 2, 3]) {
       await web.publish(`cross${n}`, n);
-      await handled(worker, n, 500);
+      await handled(worker, n, 3_000);
     }
     await outbox.drained();
     expect(web.handlers.starts).toEqual([]);
@@ -36,7 +36,7 @@ describe('several processes on one database', () => {
   it('finds by polling what no notification announced', async () => {
     const worker = await outbox.process('worker', { ROLE: 'worker', OUTBOX_POLL_MS: '200' });
     await outbox.insertRows(1, { keyPrefix: 'silent' });
-    await handled(worker, 0, 1_000);
+    await handled(worker, 0, 5_000);
   });
 
   it('keeps delivering while its listener is cut again and again', async () => {
@@ -77,7 +77,7 @@ describe('several processes on one database', () => {
     await eventually(
       async () => (await outbox.count("infra.outbox_deliveries where ordering_key like 'lane%'")) === 0,
       {
-        deadlineMs: 10_000,
+        deadlineMs: 30_000,
         label: 'all lanes are worked off',
       },
     );
@@ -101,7 +101,7 @@ describe('several processes on one database', () => {
 
     const stopped = outbox.stopProcess(leaving);
     await eventually(() => staying.handlers.ends.length === 18, {
-      deadlineMs: 2_000,
+      deadlineMs: 7_000,
       label: 'the unstarted rows are taken over while the running ones still run',
     });
     expect(leaving.handlers.ends).toEqual([]);
@@ -124,10 +124,10 @@ describe('several processes on one database', () => {
         await stopping;
       },
     });
-    await handled(staying, 77, 4_000);
+    await handled(staying, 77, 20_000);
     expect(leaving.handlers.starts).toEqual([]);
     await leaving.publish('later', 78);
-    await handled(staying, 78, 4_000);
+    await handled(staying, 78, 20_000);
   });
 
   it('stops in bounded time when a handler ignores its signal, and burns no attempt', async () => {

@@ -137,7 +137,7 @@ describe('a call that broke the promise', () => {
         await app.app.get(LedgerCron, { strict: false }).publish();
         expect(await app.metric('slo_first_sms_bad_total{stage="provider"}')).toBe(1);
       },
-      { label: 'the waiting call is judged', deadlineMs: 15_000 },
+      { label: 'the waiting call is judged', deadlineMs: 30_000 },
     );
     for (const stage of ['webhook', 'outbox_wait', 'handler'])
       expect(await app.metric(`slo_first_sms_bad_total{stage="${stage}"}`)).toBe(0);

@@ -28,8 +28,8 @@ export class InfraOutboxLanes20261123100800 implements MigrationInterface {
       create function infra.outbox_publish(
         p_event_id uuid, p_event_name text, p_schema_version text, p_tenant_id uuid, p_occurred_at timestamptz,
         p_correlation_id uuid, p_causation_id uuid, p_traceparent text, p_ordering_key text, p_payload jsonb,
-        p_lock_class int, p_lease_ms int, p_owner int, p_subscribers text[], p_due_at timestamptz[]
-      ) returns table (occurred_at timestamptz, delivery_id bigint, subscriber text, owner int, fence int)
+        p_lock_class int, p_lease_ms int, p_owner int, p_subscribers text[], p_due_at timestamptz[], p_gates text[]
+      ) returns table (occurred_at timestamptz, delivery_id bigint, subscriber text, gate text, owner int, fence int)
       language plpgsql as $$
       #variable_conflict use_column
       declare
@@ -44,12 +44,13 @@ export class InfraOutboxLanes20261123100800 implements MigrationInterface {
           p_causation_id, p_traceparent, p_ordering_key, p_payload);
         return query
           with fresh as (
-            insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, due_at, owner,
+            insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, gate, due_at, owner,
               available_at, leased_until)
-            select p_event_id, p_event_name, s.subscriber, p_tenant_id, p_ordering_key, coalesce(s.due_at, now()), o.owner,
+            select p_event_id, p_event_name, s.subscriber, p_tenant_id, p_ordering_key, s.gate,
+              coalesce(s.due_at, now()), o.owner,
               coalesce(s.due_at, clock_timestamp()),
               case when o.owner is null then '-infinity' else clock_timestamp() + p_lease_ms * interval '1 millisecond' end
-            from unnest(p_subscribers, p_due_at) as s (subscriber, due_at)
+            from unnest(p_subscribers, p_due_at, p_gates) as s (subscriber, due_at, gate)
             cross join lateral (
               select case when s.due_at is null and not exists (
                 select 1 from infra.outbox_deliveries earlier
@@ -57,9 +58,9 @@ export class InfraOutboxLanes20261123100800 implements MigrationInterface {
                   and earlier.due_at <= clock_timestamp()
               ) then p_owner end as owner
             ) o
-            returning delivery_id, subscriber, owner, fence
+            returning delivery_id, subscriber, gate, owner, fence
           )
-          select v_occurred_at, fresh.delivery_id, fresh.subscriber, fresh.owner, fresh.fence from fresh;
+          select v_occurred_at, fresh.delivery_id, fresh.subscriber, fresh.gate, fresh.owner, fresh.fence from fresh;
       end $$;
     `);
   }

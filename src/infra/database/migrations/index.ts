@@ -5,6 +5,7 @@ import { ConversationThreads20261123100300 } from './20261123100300-conversation
 import { ReportingFirstResponses20261123100400 } from './20261123100400-reporting-first-responses.js';
 import { ReportingLedger20261123100500 } from './20261123100500-reporting-ledger.js';
 import { InfraDeadLetters20261123100600 } from './20261123100600-infra-dead-letters.js';
+import { InfraOutboxGate20261123100700 } from './20261123100700-infra-outbox-gate.js';
 import { InfraOutboxLanes20261123100800 } from './20261123100800-infra-outbox-lanes.js';
 import { ReportingBadStage20261123100900 } from './20261123100900-reporting-bad-stage.js';
 
@@ -17,6 +18,7 @@ export const MIGRATIONS = [
   ReportingFirstResponses20261123100400,
   ReportingLedger20261123100500,
   InfraDeadLetters20261123100600,
+  InfraOutboxGate20261123100700,
   InfraOutboxLanes20261123100800,
   ReportingBadStage20261123100900,
 ];

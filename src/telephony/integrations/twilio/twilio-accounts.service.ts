@@ -25,8 +25,4 @@ export class TwilioAccounts {
     const [row] = await this.database.query<{ twilio_auth_token: Buffer }>(TWILIO_ACCOUNT, [accountSid]);
     return row && { accountSid, authToken: decrypt(row.twilio_auth_token, CREDENTIALS_KEY) };
   }
-
-  get platform(): TwilioAccount {
-    return { accountSid: this.config.env.TWILIO_ACCOUNT_SID, authToken: this.config.env.TWILIO_AUTH_TOKEN };
-  }
 }

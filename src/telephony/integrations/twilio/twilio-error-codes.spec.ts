@@ -11,7 +11,7 @@ describe('classifyTwilioError', () => {
     [21617, 'our_bug', 'never'],
     [30002, 'suspended', 'never'],
     [30036, 'expired', 'never'],
-    [20003, 'configuration', 'never'],
+    [20003, 'configuration', 'later'],
     [20429, 'rate', 'later'],
     [30003, 'transient', 'later'],
     [30008, 'transient', 'later'],

@@ -35,7 +35,7 @@ const MEANINGS = {
   11200: never('our_bug'), // our webhook could not be reached or answered with an error
   11205: never('our_bug'), // our webhook refused the connection
   12100: never('our_bug'), // our TwiML is not XML
-  20003: never('configuration'), // credentials refused
+  20003: later('configuration'), // credentials refused; a token that is being rotated comes good
   20404: never('configuration'), // resource not found
   20429: later('rate'), // too many requests; not processed
   21211: never('invalid_number'), // To is not a phone number

@@ -3,14 +3,15 @@ import { Injectable } from '@nestjs/common';
 import twilio from 'twilio';
 import { ProviderCall } from '../../../common/decorators/provider-call.decorator.js';
 import { Config } from '../../../infra/config/config.js';
-import { ProviderHttp, ProviderUnreachable } from '../../../infra/http/provider-http.client.js';
-import { SendingTimings } from '../../messages/sending.policy.js';
+import type { NotAccepted, Outcome } from '../../../infra/effects/effect.js';
+import { ProviderGates } from '../../../infra/gates/provider-gates.service.js';
+import { ProviderHttp, ProviderUnreachable, retryAfterMs } from '../../../infra/http/provider-http.client.js';
+import type { TextReceipt } from '../../messages/message-states.service.js';
+import { isRepairable, SendingTimings } from '../../messages/sending.policy.js';
 import type { TwilioAccount } from './twilio-accounts.service.js';
-import { classifyTwilioError, type TwilioErrorClass } from './twilio-error-codes.js';
+import { classifyTwilioError } from './twilio-error-codes.js';
 
 const LIST_PAGE = 50;
-/** A caller is waiting: a provider that asks for more patience than this is asked again all the same. */
-const MAX_RETRY_AFTER_MS = 60_000;
 
 export interface OutgoingText {
   to: string;
@@ -22,13 +23,6 @@ export interface OutgoingText {
   /** Seconds after which a text still queued is worth nothing. */
   validityPeriod: number;
 }
-
-/** What became of a request to send; `unknown` means that it may have been accepted. */
-export type SendOutcome =
-  | { kind: 'accepted'; messageSid: string; status: string; receivedAt: number }
-  | { kind: 'refused'; errorClass: TwilioErrorClass; errorCode?: number; httpStatus: string }
-  | { kind: 'not_processed'; retryAfterMs?: number; httpStatus: string; errorCode?: number }
-  | { kind: 'unknown'; httpStatus: string };
 
 /** A message as the provider lists it. */
 export interface ListedMessage {
@@ -64,16 +58,24 @@ export class TwilioClient {
     private readonly config: Config,
     private readonly http: ProviderHttp,
     private readonly timings: SendingTimings,
+    private readonly gates: ProviderGates,
   ) {}
+
+  /** How long not to ask for anything on an account, in ms; 0: it may be asked. */
+  shutForMs(accountSid: string): number {
+    return this.gates.waitMs('twilio', accountSid);
+  }
 
   /** Asks for one text, once; what to do next is the sender's policy. */
   @ProviderCall({ provider: 'twilio', endpoint: 'messages.create' })
-  async createMessage(account: TwilioAccount, text: OutgoingText): Promise<SendOutcome> {
+  async createMessage(account: TwilioAccount, text: OutgoingText): Promise<Outcome<TextReceipt>> {
     try {
       const { statusCallback, validityPeriod, ...rest } = text;
       const message = await this.of(account).messages.create({ ...rest, statusCallback, validityPeriod });
       if (!/^[SM]M[0-9a-f]{32}$/i.test(message.sid ?? '')) return { kind: 'unknown', httpStatus: '201' };
-      return { kind: 'accepted', messageSid: message.sid, status: message.status, receivedAt: performance.now() };
+      const { sid: messageSid, status } = message;
+      const receivedAt = performance.now();
+      return { kind: 'accepted', receipt: { messageSid, status, evidence: 'response', httpStatus: '201', receivedAt } };
     } catch (error) {
       return outcomeOf(error);
     }
@@ -113,6 +115,7 @@ export class TwilioClient {
       const url = options.uri.replace('https://api.twilio.com', this.config.env.TWILIO_API_BASE_URL);
       const credentials = Buffer.from(`${options.username}:${options.password}`).toString('base64');
       const response = await this.http.request({
+        account: options.username,
         method: options.method.toUpperCase() as 'GET' | 'POST',
         url,
         headers: {
@@ -145,12 +148,7 @@ function parse(body: string): Record<string, unknown> | undefined {
   }
 }
 
-function retryAfterMs(header: string | undefined): number | undefined {
-  const seconds = Number.parseInt(header ?? '', 10);
-  return seconds >= 0 ? Math.min(MAX_RETRY_AFTER_MS, seconds * 1_000) : undefined;
-}
-
-function outcomeOf(error: unknown): SendOutcome {
+function outcomeOf(error: unknown): NotAccepted {
   if (error instanceof ProviderUnreachable) {
     return { kind: error.processed === 'no' ? 'not_processed' : 'unknown', httpStatus: error.kind };
   }
@@ -158,12 +156,13 @@ function outcomeOf(error: unknown): SendOutcome {
   if (!(error instanceof TwilioProblem)) return { kind: 'unknown', httpStatus: 'network' };
   const { status, code, retryAfterMs } = error;
   const httpStatus = String(status);
-  // "Never processed and always safe to retry", says the provider's own page on 20429.
-  if (status === 429) return { kind: 'not_processed', httpStatus, errorCode: code, retryAfterMs };
+  // "Never processed and always safe to retry", says the provider's own page on 20429; and 401 is no word on this text.
+  if (status === 429 || status === 401) return { kind: 'not_processed', httpStatus, errorCode: code, retryAfterMs };
   if (status >= 400 && status < 500) {
     const meaning = classifyTwilioError(code);
     if (meaning.retry === 'later') return { kind: 'not_processed', httpStatus, errorCode: code, retryAfterMs };
-    return { kind: 'refused', errorClass: meaning.class, errorCode: code, httpStatus };
+    const { class: reason } = meaning;
+    return { kind: 'refused', reason, isRepairable: isRepairable(reason), errorCode: code, httpStatus };
   }
   return { kind: 'unknown', httpStatus };
 }
