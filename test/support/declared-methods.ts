@@ -14,6 +14,8 @@ export interface DeclaredMethod {
   method: string;
   /** The names of its decorators. */
   decorators: string[];
+  /** Whether it may answer a promise: only a declared type can say that it does not. */
+  mayWait: boolean;
 }
 
 /** The public instance methods of the classes in the files of a pattern below src/, specs left out. */
@@ -39,6 +41,7 @@ export function publicMethodsOf(file: string, text: string): DeclaredMethod[] {
         file,
         className: declaration.name?.text ?? '',
         method: member.name.getText(source),
+        mayWait: member.type === undefined || /Promise/.test(member.type.getText(source)),
         decorators: (ts.getDecorators(member) ?? []).map(({ expression }) =>
           (ts.isCallExpression(expression) ? expression.expression : expression).getText(source),
         ),

@@ -19,9 +19,8 @@ import {
   type Version,
   WEBHOOK_ENDPOINTS,
 } from './labels.js';
-import { PROMISE_METRICS } from './promise-metrics.js';
-
 import { DURATION, type MetricSpec, type OpenLabel, open } from './metric-spec.js';
+import { PROMISE_METRICS } from './promise-metrics.js';
 
 /** A metric and the values of its labels are one vocabulary, with one door. */
 export * from './labels.js';
