@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { SpanKind } from '@opentelemetry/api';
 import { v7 as uuidv7 } from 'uuid';
 import { currentContext, currentCorrelationId } from '../../common/context/context.js';
 import { currentTraceparent, inSpan } from '../../common/tracing/spans.js';
@@ -53,8 +54,15 @@ export class Outbox {
       orderingKey: publication.orderingKey,
       payload: contract.schema.parse(publication.payload),
     };
+    const attributes = {
+      'messaging.system': 'postgres_outbox',
+      'messaging.operation.name': 'publish',
+      'messaging.operation.type': 'send',
+      'messaging.destination.name': contract.name,
+      event_id: event.eventId,
+    };
     tx.beforeCommit((query) =>
-      inSpan('outbox.write', { attributes: { 'messaging.destination.name': contract.name } }, async () => {
+      inSpan('outbox.write', { kind: SpanKind.PRODUCER, attributes }, async () => {
         const traced = { ...event, traceparent: currentTraceparent() };
         const sentAt = performance.now();
         const rows = await query<InsertedRow>(PUBLISH, this.parametersOf(traced, publication.occurredAt));
