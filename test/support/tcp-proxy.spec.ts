@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import pg from 'pg';
 import { eventually } from './eventually.js';
 import { Frames } from './postgres-frames.js';
@@ -133,7 +133,6 @@ it('takes the targets in turns, and passes over one that refuses', async () => {
   const balancer = await TcpProxy.start({ targets: () => [...ports, 1] });
   const read = async () => {
     const answer = await new Promise<string>((resolve, reject) => {
-      const { connect } = process.getBuiltinModule('node:net');
       const socket = connect(balancer.port, '127.0.0.1');
       let text = '';
       socket.on('data', (chunk) => {
