@@ -61,7 +61,12 @@ it('finds nothing where every promise was kept', () => {
 
 it.each<[property: Violation['property'], what: string, plant: (evidence: Kept) => void, part: string]>([
   ['N', 'an acknowledged call that is gone', (e) => void e.calls.splice(0, 1), 'CA1 is not there'],
-  ['N', 'a call that nobody decided', (e) => void (at(e.calls, 0).decision = null), 'CA1 is not there, or not decided'],
+  [
+    'N',
+    'a call that nobody decided',
+    (e) => void Object.assign(at(e.calls, 0), { decision: null }),
+    'CA1 is not there, or not decided',
+  ],
   ['N', 'a call without a text', (e) => void e.intents.splice(2, 1), 'CA3 has 0 intents'],
   [
     'N',
@@ -72,13 +77,13 @@ it.each<[property: Violation['property'], what: string, plant: (evidence: Kept) 
   [
     'N',
     'a text that was never concluded',
-    (e) => void (at(e.intents, 1).state = 'submitting'),
+    (e) => void Object.assign(at(e.intents, 1), { state: 'submitting' }),
     'm2 is still submitting',
   ],
   [
     'N',
     'a text that nobody is told to review',
-    (e) => void (at(e.intents, 1).state = 'needs_review'),
+    (e) => void Object.assign(at(e.intents, 1), { state: 'needs_review' }),
     'nobody is told',
   ],
   [
@@ -109,16 +114,26 @@ it.each<[property: Violation['property'], what: string, plant: (evidence: Kept) 
     'm1/1 reached the provider 2 times',
   ],
   ['O', 'a text that overtook another', (e) => void e.texts.reverse(), 'm2 overtook'],
-  ['S', 'an attempt that was left out', (e) => void (at(e.attempts, 0).attempt = 2), 'the attempts of m1 are 2'],
+  [
+    'S',
+    'an attempt that was left out',
+    (e) => void Object.assign(at(e.attempts, 0), { attempt: 2 }),
+    'the attempts of m1 are 2',
+  ],
   [
     'S',
     'a resend that was not counted',
-    (e) => void (at(e.intents, 0).resends = 1),
+    (e) => void Object.assign(at(e.intents, 0), { resends: 1 }),
     'the resends of m1 are miscounted',
   ],
   ['S', 'an acceptance announced twice', (e) => void e.events.push(at(e.events, 0)), 'm1 was announced 2 times'],
   ['S', 'a state that went back', (e) => void e.events.reverse(), 'back to sent'],
-  ['S', 'a state that does not exist', (e) => void (at(e.intents, 0).state = 'lost'), 'which is no state'],
+  [
+    'S',
+    'a state that does not exist',
+    (e) => void Object.assign(at(e.intents, 0), { state: 'lost' }),
+    'which is no state',
+  ],
   [
     'L',
     'a delivery that is left',
@@ -172,9 +187,9 @@ it.each<[what: string, options: CheckOptions, plant: (evidence: Kept) => void]>(
 });
 
 it.each<[what: string, plant: (evidence: Kept) => void]>([
-  ['a delivery is open', (e) => void (at(e.deliveries, 0).outcome = 'open')],
-  ['a text is under way', (e) => void (at(e.intents, 0).state = 'unknown')],
-  ['an acknowledged call is not decided', (e) => void (at(e.calls, 0).decision = null)],
+  ['a delivery is open', (e) => void Object.assign(at(e.deliveries, 0), { outcome: 'open' })],
+  ['a text is under way', (e) => void Object.assign(at(e.intents, 0), { state: 'unknown' })],
+  ['an acknowledged call is not decided', (e) => void Object.assign(at(e.calls, 0), { decision: null })],
 ])('is not settled while %s', (_what, plant) => {
   const evidence = kept();
   plant(evidence);

@@ -69,8 +69,8 @@ export class Wire {
       this.swallowed[direction] += chunk.length;
       return;
     }
-    if (direction === 'down' && this.losesNextAnswer) return this.cut();
-    if (out.length > 0) this.later(direction, () => (direction === 'up' ? this.server : this.client).write(out));
+    if (direction === 'down' && this.losesNextAnswer) this.cut();
+    else if (out.length > 0) this.later(direction, () => (direction === 'up' ? this.server : this.client).write(out));
   }
 
   /** Looks at the messages, and answers those that go on. */
@@ -93,7 +93,10 @@ export class Wire {
   private closed(direction: Direction): void {
     if (this.ended) return;
     // The goodbye is a packet as well.
-    if (this.dead.has(direction) || this.proxy.swallows(this, direction)) return void this.dead.add(direction);
+    if (this.dead.has(direction) || this.proxy.swallows(this, direction)) {
+      this.dead.add(direction);
+      return;
+    }
     this.later(direction, () => {
       (direction === 'up' ? this.server : this.client).destroy();
       this.ended = true;
@@ -105,9 +108,14 @@ export class Wire {
   private later(direction: Direction, action: () => void): void {
     const now = performance.now();
     const at = Math.max(now + this.proxy.latencyMs, this.lastAt[direction]);
-    if (at <= now) return action();
+    if (at <= now) {
+      action();
+      return;
+    }
     this.lastAt[direction] = at;
-    setTimeout(() => !this.ended && action(), at - now);
+    setTimeout(() => {
+      if (!this.ended) action();
+    }, at - now);
   }
 }
 
