@@ -5,21 +5,25 @@ import type { Member, World } from './world.js';
 /** First key of the locks that the gates are made of; the second is the gate. */
 const GATE_LOCK_CLASS = 7_236_199;
 
+/** Whoever calls from here is the poison of the tests. */
+export const POISONOUS_CALLER = '+14259990000';
+
 /** Where a send can be held up, each inside the statement that ends the step before. */
 const GATES = {
   /** The delivery is held and its handler runs; nothing of it is written. */
-  started: 'before insert on conversation.threads',
+  started: 'before insert on conversation.threads for each row',
+  poisoned: `before insert on conversation.threads for each row when (new.caller = '${POISONOUS_CALLER}')`,
   /** The marker is written and not committed: nothing may be sent. */
-  marking: 'before insert on telephony.send_attempts',
+  marking: 'before insert on telephony.send_attempts for each row',
+  /** The marker is being committed; what is deferred to a commit holds it up. */
+  marked: 'after insert on telephony.send_attempts deferrable initially deferred for each row',
   /** The answer is read and not written. */
-  answered: 'before update on telephony.send_attempts',
+  answered: 'before update on telephony.send_attempts for each row',
   /** The handler is done; its delivery is still there. */
-  completing: 'before delete on infra.outbox_deliveries',
+  completing: 'before delete on infra.outbox_deliveries for each row',
 } as const;
 export type GateName = keyof typeof GATES;
-
-/** Commits are held up by what is deferred to them. */
-const MARKED = 'after insert on telephony.send_attempts deferrable initially deferred';
+const NAMES = Object.keys(GATES) as GateName[];
 
 /**
  * Holds processes inside a known step, from the database: a trigger waits for a lock that the test holds while the
@@ -32,19 +36,16 @@ export class Gates {
   ) {}
 
   static async install(world: World): Promise<Gates> {
-    const names = [...Object.keys(GATES), 'marked'];
+    const create = NAMES.map((name, number) => {
+      const kind = GATES[name].includes('deferrable') ? 'constraint trigger' : 'trigger';
+      return `create ${kind} gate_${name} ${GATES[name]} execute function gate(${number});`;
+    });
     await world.db.query(`
       create or replace function public.gate() returns trigger language plpgsql as $$ begin
         perform pg_advisory_xact_lock_shared(${GATE_LOCK_CLASS}, tg_argv[0]::int);
         return coalesce(new, old);
       end $$;
-      ${Object.entries(GATES)
-        .map(
-          ([name, when]) =>
-            `create trigger gate_${name} ${when} for each row execute function gate(${names.indexOf(name)});`,
-        )
-        .join('\n')}
-      create constraint trigger gate_marked ${MARKED} for each row execute function gate(${names.indexOf('marked')});`);
+      ${create.join('\n')}`);
     const holder = new pg.Client({ connectionString: world.db.options.connectionString });
     holder.on('error', () => undefined);
     await holder.connect();
@@ -52,8 +53,8 @@ export class Gates {
   }
 
   /** Closes a gate. Whoever comes to it waits, until it is opened or their statement times out (8 s). */
-  async close(name: GateName | 'marked'): Promise<ClosedGate> {
-    const number = [...Object.keys(GATES), 'marked'].indexOf(name);
+  async close(name: GateName): Promise<ClosedGate> {
+    const number = NAMES.indexOf(name);
     await this.holder.query('select pg_advisory_lock($1, $2)', [GATE_LOCK_CLASS, number]);
     return new ClosedGate(this.world, this.holder, number);
   }

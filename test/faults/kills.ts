@@ -1,6 +1,6 @@
 import { eventually } from '../support/eventually.js';
 import type { Seeded } from '../support/seeded.js';
-import type { ClosedGate, Gates } from './gates.js';
+import type { ClosedGate, GateName, Gates } from './gates.js';
 import type { Member, World } from './world.js';
 
 /** Kills the process that does the step, and leaves the deployment without it. */
@@ -19,14 +19,14 @@ async function killAtGate(gate: ClosedGate, afterwards: (victim: Member) => Prom
 
 /** What the victim was about to do never happens. */
 const undone =
-  (name: Parameters<Gates['close']>[0]): Kill =>
+  (name: GateName): Kill =>
   async (_world, gates) => {
     const gate = await gates.close(name);
     return killAtGate(gate, (victim) => gate.abandon(victim));
   };
 /** The server still does what the victim had asked for, and nobody hears of it. */
 const doneUnheard =
-  (name: Parameters<Gates['close']>[0]): Kill =>
+  (name: GateName): Kill =>
   async (_world, gates) =>
     killAtGate(await gates.close(name), async () => undefined);
 

@@ -19,6 +19,8 @@ const BAD_DAY: readonly FaultSpec<CreateFault>[] = [
 export interface LoadOptions {
   /** Callers at a time, each placing one call after the other. */
   callers?: number;
+  /** The first of their telephone lines (0); of two loads in one world each has its own. */
+  firstLine?: number;
   /** Mean pause of each caller between two calls, in ms. */
   pauseMs?: number;
   /** Of a hundred calls so many are repeated by an earlier caller: a second text in the same conversation. */
@@ -35,11 +37,11 @@ export class Load {
   constructor(
     private readonly world: World,
     seed: number,
-    { callers = 4, pauseMs = 60, repeats = 20, faults = 0 }: LoadOptions = {},
+    { callers = 4, firstLine = 0, pauseMs = 60, repeats = 20, faults = 0 }: LoadOptions = {},
   ) {
     this.callers = Promise.all(
       Array.from({ length: callers }, (_, n) =>
-        this.keepCalling(n, new Seeded(seed + n), { pauseMs, repeats, faults }),
+        this.keepCalling(firstLine + n, new Seeded(seed + n), { pauseMs, repeats, faults }),
       ),
     );
   }
@@ -53,7 +55,7 @@ export class Load {
   private async keepCalling(
     line: number,
     random: Seeded,
-    { pauseMs, repeats, faults }: Required<Omit<LoadOptions, 'callers'>>,
+    { pauseMs, repeats, faults }: Required<Omit<LoadOptions, 'callers' | 'firstLine'>>,
   ) {
     const own: string[] = [];
     while (this.wanted) {

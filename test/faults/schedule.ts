@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
 import { migrate } from '../../src/infra/database/migrate.js';
 import type { Seeded } from '../support/seeded.js';
-import { isListener, type Member, type World } from './world.js';
+import type { Member, World } from './world.js';
 
 /** One fault, from its beginning to its end: what it returns from is healed again. */
 export interface Fault {
@@ -106,7 +106,7 @@ export const FAULTS: readonly Fault[] = [
   {
     row: 8,
     what: 'a listener falls silent',
-    run: onWires(1_000, ({ database }) => database.swallow(['up', 'down'], isListener)),
+    run: onWires(1_000, ({ database }) => database.swallow(['up', 'down'], (wire) => wire.listens)),
   },
   {
     row: 9,
@@ -130,7 +130,7 @@ export const FAULTS: readonly Fault[] = [
   {
     row: 11,
     what: 'the answer to a commit is lost',
-    run: onWires(300, ({ database }) => database.loseNextCommit((wire) => !isListener(wire))),
+    run: onWires(300, ({ database }) => database.loseNextCommit((wire) => !wire.listens)),
   },
   {
     row: 16,

@@ -5,7 +5,7 @@ import { cloneDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { OwnPostgres } from '../support/own-postgres.js';
 import { onboard, productionEnvironment, SpawnedApp } from '../support/spawned-app.js';
-import { TcpProxy, type Wire } from '../support/tcp-proxy.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
 import { type CheckOptions, check, type Evidence, isSettled, type PlacedCall, type Violation } from './checker.js';
 import { readEvidence } from './evidence.js';
 
@@ -72,6 +72,8 @@ export interface WorldOptions {
 export class World {
   readonly placed: PlacedCall[] = [];
   members: Member[] = [];
+  /** Whom the balancer sends webhooks to; all, unless told otherwise. */
+  entrance: Member[] | undefined;
 
   private constructor(
     readonly twilio: TwilioSimulator,
@@ -109,11 +111,12 @@ export class World {
     const twilio = await TwilioSimulator.start({ ...SIMULATED_ACCOUNT, ...options.simulator });
     cleanUps.unshift(() => twilio.stop());
 
+    let world: World | undefined;
     const live: Member[] = [];
-    const balancer = await proxyTo(() => live.map(({ port }) => port));
+    const balancer = await proxyTo(() => (world?.entrance ?? live).map(({ port }) => port));
     const publicUrl = `http://127.0.0.1:${balancer.port}`;
     twilio.webhookBaseUrl = publicUrl;
-    const world = new World(twilio, postgres, db, balancer, cleanUps);
+    world = new World(twilio, postgres, db, balancer, cleanUps);
     world.members = live;
     const providerPort = Number(new URL(twilio.baseUrl).port);
     for (let n = 0; n < (options.members ?? 2); n += 1) {
@@ -198,6 +201,3 @@ export class World {
     for (const cleanUp of this.cleanUps) await cleanUp();
   }
 }
-
-/** The connection on which a process listens, and lives. */
-export const isListener = (wire: Wire): boolean => wire.issued('listen ');

@@ -52,7 +52,7 @@ it('resets connections, those that are chosen', async () => {
   const [spared, cut] = [await connected(), await connected()];
   await cut.query('listen something');
   const ended = new Promise((resolve) => cut.once('end', resolve));
-  expect(proxy.cut((wire) => wire.issued('LISTEN'))).toBe(1);
+  expect(proxy.cut((wire) => wire.listens)).toBe(1);
   await ended;
   expect(await one(spared)).toBe(1);
 });
@@ -61,7 +61,7 @@ it('swallows bytes without a word, a goodbye included, on the chosen connections
   const [spared, listener] = [await connected(), await connected()];
   const { rows } = await listener.query('select pg_backend_pid() as pid');
   await listener.query('listen something');
-  proxy.swallow(['up'], (wire) => wire.issued('listen'));
+  proxy.swallow(['up'], (wire) => wire.listens);
   await expect(listener.query('select 1')).rejects.toThrow('Query read timeout');
   listener.connection.stream.destroy();
   await eventually(() => proxy.connections.some((wire) => wire.isHalfOpen), { label: 'one end is gone' });
@@ -100,9 +100,10 @@ it('withholds notifications and nothing else', async () => {
 
 it('lets a commit happen and loses its answer', async () => {
   const [writer, reader] = [await connected(), await connected(Number(admin.port))];
+  await writer.query('select 1 as earlier');
   await writer.query('begin');
-  const { rows } = await writer.query('select pg_current_xact_id()::text as id');
-  proxy.loseNextCommit();
+  const { rows } = await writer.query('select pg_current_xact_id()::text as id where $1', [true]);
+  proxy.loseNextCommit((wire) => wire.issued('PG_CURRENT_XACT_ID') && !wire.issued('earlier'));
   expect(proxy.awaitsCommit).toBe(true);
   await expect(writer.query('COMMIT')).rejects.toThrow();
   expect(proxy.awaitsCommit).toBe(false);

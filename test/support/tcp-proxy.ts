@@ -9,7 +9,7 @@ const EVERY: Choice = () => true;
 export interface TcpProxyOptions {
   /** Ports on 127.0.0.1 to connect to: the first that takes the connection, beginning with another one each time. */
   targets: () => readonly number[];
-  /** Reads the messages of Postgres as they pass, for `issued`, `withholdNotifications` and `loseNextCommit`. */
+  /** Reads the messages of Postgres as they pass, for `issued`, `listens`, `withholdNotifications` and `loseNextCommit`. */
   postgres?: boolean;
 }
 
@@ -19,7 +19,8 @@ export class Wire {
   readonly swallowed: Record<Direction, number> = { up: 0, down: 0 };
   /** Loses the server's next answer, and with it the connection. */
   losesNextAnswer = false;
-  private readonly queries: string[] = [];
+  private queries: string[] = [];
+  private isListening = false;
   private readonly dead = new Set<Direction>();
   private readonly lastAt: Record<Direction, number> = { up: 0, down: 0 };
   private readonly frames: Record<Direction, Frames> | undefined;
@@ -43,7 +44,12 @@ export class Wire {
   /** Our port as the server sees it: `client_port` in `pg_stat_activity`. */
   readonly localPort = () => this.server.localPort;
 
-  /** Whether a plain query with this text in it has passed; case does not matter. */
+  /** Whether LISTEN has passed. */
+  get listens(): boolean {
+    return this.isListening;
+  }
+
+  /** Whether a statement with this text in it has passed since the last BEGIN; case does not matter. */
   issued(text: string): boolean {
     return this.queries.some((query) => query.includes(text.toLowerCase()));
   }
@@ -81,13 +87,17 @@ export class Wire {
         this.proxy.withholdNotifications ? messages.filter((message) => !isNotification(message)) : [...messages],
       );
     }
-    for (const message of messages) {
-      if (message[0] !== 0x51) continue; // 'Q'
-      const query = message.toString('utf8', 5, message.length - 1).toLowerCase();
-      this.queries.push(query);
-      if (query.startsWith('commit') && this.proxy.takesCommit(this)) this.losesNextAnswer = true;
-    }
+    for (const message of messages) this.note(message);
     return Buffer.concat(messages);
+  }
+
+  private note(message: Buffer): void {
+    const query = statementOf(message);
+    if (query === undefined) return;
+    if (/^(?:begin|start transaction)/.test(query)) this.queries = [];
+    this.queries.push(query);
+    this.isListening ||= query.startsWith('listen ');
+    if (query.startsWith('commit') && this.proxy.takesCommit(this)) this.losesNextAnswer = true;
   }
 
   private closed(direction: Direction): void {
@@ -117,6 +127,14 @@ export class Wire {
       if (!this.ended) action();
     }, at - now);
   }
+}
+
+/** The text of a simple query (`Q`) or of a statement to prepare (`P`), in lower case. */
+function statementOf(message: Buffer): string | undefined {
+  const text = () => message.toString('utf8', 5);
+  const [first = '', second = ''] = message[0] === 0x51 || message[0] === 0x50 ? text().split('\0') : [];
+  if (message[0] === 0x51) return first.trimStart().toLowerCase();
+  return message[0] === 0x50 ? second.trimStart().toLowerCase() : undefined;
 }
 
 /** Stands between a client and a server and does to their connections what networks do. */
