@@ -1,18 +1,21 @@
 import { newSid } from '../../src/demo/simulators/twilio/ledger.js';
 import { eventually } from '../support/eventually.js';
 import { basic, killAllSpawned, SCRAPER } from '../support/spawned-app.js';
-import { FORM } from './form.js';
+import { FORM, Journal } from './form.js';
 import { Gates } from './gates.js';
 import { Load } from './load.js';
 import { BUSINESS, type Member, World } from './world.js';
 
+const journal = new Journal();
 let world: World;
 let gates: Gates;
 beforeAll(async () => {
   world = await World.start();
   gates = await Gates.install(world);
 }, 90_000);
-afterEach(() => {
+afterEach(async () => {
+  await gates.openAll();
+  for (const { app } of world.members) app?.signal('SIGCONT');
   world.entrance = undefined;
   world.twilio.faults.clear();
 });
@@ -44,17 +47,20 @@ describe('row 3: a process that is frozen until its leases are over, at every st
     const completion = await gates.close('completing');
     await world.call(completing);
     expect(await completion.caught()).toBe(victim);
+    journal.note('one is held at its completion');
     world.twilio.faults.next({ kind: 'latency', ms: 2_000 }, { to: asked });
-    const request = world.twilio.nextCreate(20_000);
     await world.call(asked);
-    await request;
+    await textTo(asked);
+    journal.note('one is asking');
     const commit = await gates.close('marked');
     await world.call(marked);
     expect(await commit.caught()).toBe(victim);
+    journal.note('one is held at the commit of its marker');
     const start = await gates.close('started');
     await world.call(begun);
     expect(await start.caught()).toBe(victim);
 
+    journal.note('one is held at its start');
     victim.running.signal('SIGSTOP');
     const frozenAt = performance.now();
     world.entrance = [other];
@@ -62,11 +68,13 @@ describe('row 3: a process that is frozen until its leases are over, at every st
     await commit.open();
     await gateIsEmpty();
     await world.db.query(endConnections, [victim.database.connections.map((wire) => wire.localPort())]);
+    journal.note('the marker is committed');
     await start.open();
     await completion.open();
     // As if the time of its leases had passed.
     await world.db.query('update infra.outbox_deliveries set available_at = now() where owner is not null');
     await Promise.all([begun, asked, completing].map(textTo));
+    journal.note('three texts are out');
     await eventually(() => performance.now() - frozenAt > 6_000, {
       deadlineMs: 10_000,
       label: 'its marker is too old to send by',
@@ -75,6 +83,7 @@ describe('row 3: a process that is frozen until its leases are over, at every st
     victim.running.signal('SIGCONT');
 
     await textTo(marked);
+    journal.note('all texts are out');
     expect(await world.verdict()).toEqual([]);
     expect([begun, marked, asked, completing].map(texts)).toEqual([1, 1, 1, 1]);
     await eventually(async () => (await leasesLost(victim)) > 0, {
@@ -107,6 +116,7 @@ describe('row 4: a rolling restart under load', () => {
       expect(await member.running.kill('SIGTERM')).toEqual({ code: 0, signal: null });
       await member.start();
     }
+    journal.note('both are replaced');
     await load.end();
     expect(await world.verdict()).toEqual([]);
     const attempts = (await world.evidence()).attempts.filter(({ messageId }) => !known.has(messageId));
@@ -122,6 +132,7 @@ describe('row 11: a commit whose answer is lost', () => {
     for (const { database } of world.members)
       database.loseNextCommit((wire) => wire.issued('telephony.webhook_events'));
     const refused = await world.twilio.placeCall(call);
+    journal.note('refused');
     expect(refused.status).toBe(503);
     const { rows } = await world.db.query('select decision from telephony.calls where caller = $1', [caller]);
     expect(rows).toEqual([{ decision: 'reply' }]);

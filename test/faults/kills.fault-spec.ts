@@ -18,6 +18,7 @@ beforeAll(async () => {
   world = await World.start({ ownPostgres: FORM.isLong });
   gates = await Gates.install(world);
 }, 90_000);
+afterEach(() => gates.openAll());
 afterAll(async () => {
   await gates.stop();
   await world.stop();
