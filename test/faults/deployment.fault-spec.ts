@@ -72,7 +72,7 @@ describe('row 3: a process that is frozen until its leases are over, at every st
     await start.open();
     await completion.open();
     // As if the time of its leases had passed.
-    await world.db.query('update infra.outbox_deliveries set available_at = now() where owner is not null');
+    await world.db.query('update infra.outbox_deliveries set leased_until = now() where owner is not null');
     await Promise.all([begun, asked, completing].map(textTo));
     journal.note('three texts are out');
     await eventually(() => performance.now() - frozenAt > 6_000, {
