@@ -50,7 +50,10 @@ describe('row 5, row 7: Postgres crashes under load', () => {
     await textsAreOut(10);
     await calling.end();
     expect(await world.verdict()).toEqual([]);
-    expect(world.members.map(({ app }) => app?.exit)).toEqual([undefined, undefined]);
+    expect(world.members.map(({ app }) => [app?.exit, app?.stderr])).toEqual([
+      [undefined, ''],
+      [undefined, ''],
+    ]);
     for (const { running } of world.members) {
       // One line for each change, however often it was tried: of three outages.
       expect(running.lines.filter((line) => line.includes('outbox dispatcher has no session')).length).toBeLessThan(8);
@@ -69,7 +72,10 @@ describe('row 6: connections that the server ends at random', () => {
     await calling.end();
     expect(ended).toBeGreaterThan(30);
     expect(await world.verdict()).toEqual([]);
-    expect(world.members.map(({ app }) => app?.exit)).toEqual([undefined, undefined]);
+    expect(world.members.map(({ app }) => [app?.exit, app?.stderr])).toEqual([
+      [undefined, ''],
+      [undefined, ''],
+    ]);
   }, 180_000);
 });
 

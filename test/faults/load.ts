@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { CreateFault, FaultSpec } from '../../src/demo/simulators/twilio/faults.js';
+import { eventually } from '../support/eventually.js';
 import { Seeded } from '../support/seeded.js';
 import type { World } from './world.js';
 
@@ -44,6 +45,13 @@ export class Load {
         this.keepCalling(firstLine + n, new Seeded(seed + n), { pauseMs, repeats, faults }),
       ),
     );
+  }
+
+  /** Waits until so many more calls are acknowledged. */
+  async calls(more: number, deadlineMs = 60_000): Promise<void> {
+    const count = () => this.world.placed.filter(({ acknowledged }) => acknowledged).length;
+    const enough = count() + more;
+    await eventually(() => count() >= enough, { deadlineMs, label: `${more} more calls` });
   }
 
   /** Places no more calls; resolves when every one that was placed is acknowledged. */
