@@ -97,7 +97,7 @@ export const FAULTS: readonly Fault[] = [
     run: async (world, random) => {
       let ended = 0;
       for (let n = 0; n < 10; n += 1) {
-        ended += await world.terminateBackends();
+        ended += await world.terminateBackends(3);
         await pause(random.between(20, 150));
       }
       return `${ended} of them`;

@@ -168,12 +168,13 @@ export class World {
     return member;
   }
 
-  /** Cuts connections of the members as a failing server would. */
-  async terminateBackends(application = 'nevermisscall%'): Promise<number> {
+  /** Ends some connections of the members, any of them, as a failing server would; answers how many. */
+  async terminateBackends(most: number): Promise<number> {
     const { rowCount } = await this.db.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity
-       where datname = current_database() and application_name like $1`,
-      [application],
+      `select pg_terminate_backend(pid) from (
+         select pid from pg_stat_activity
+         where datname = current_database() and application_name like 'nevermisscall%' order by random() limit $1) chosen`,
+      [most],
     );
     return rowCount ?? 0;
   }
