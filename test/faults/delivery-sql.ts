@@ -94,13 +94,13 @@ export class DeliverySql {
     const due = isLater ? new Date(Date.now() + HOUR_MS) : null;
     const id = uuidv7();
     const event = [id, 'nmc.telephony.CallDetected', '1.0.0', TENANT, null, uuidv7(), null, null, lane, '{"n": 1}'];
-    const parameters = [...event, ORDER_LOCK_CLASS, HOUR_MS, owner ?? null, [SUBSCRIBER], [due]];
+    const parameters = [...event, ORDER_LOCK_CLASS, HOUR_MS, owner ?? null, [SUBSCRIBER], [due], [null]];
     const { rows } = await this.db.query<{ delivery_id: string; owner: number | null }>(PUBLISH, parameters);
     return { id: rows[0]?.delivery_id ?? '', owner: rows[0]?.owner ?? null };
   }
 
   async claim(owner: number, limit: number): Promise<Held[]> {
-    const { rows } = await this.db.query(CLAIM, [owner, limit, HOUR_MS, [], '0', '0']);
+    const { rows } = await this.db.query(CLAIM, [owner, HOUR_MS, limit, [], [], '0', '0']);
     return heldOf(rows);
   }
 
