@@ -6,7 +6,7 @@ const swc = JSON.parse(readFileSync(new URL('.swcrc', import.meta.url), 'utf8'))
 export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/src', '<rootDir>/test'],
-  testRegex: '\\.(spec|int-spec|e2e-spec)\\.ts$',
+  testRegex: '\\.(spec|int-spec|e2e-spec|fault-spec)\\.ts$',
   testPathIgnorePatterns: ['<rootDir>/test/architecture/fixtures'],
   moduleFileExtensions: ['js', 'ts', 'json'],
   extensionsToTreatAsEsm: ['.ts'],

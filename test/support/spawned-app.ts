@@ -19,6 +19,8 @@ export interface SpawnOptions {
   /** The whole environment, but for PATH. */
   env?: Record<string, string>;
   args?: readonly string[];
+  /** Modules loaded before the program's own. */
+  preload?: readonly string[];
   /** The operating system user to run as, when that is another one. */
   user?: { uid: number; gid: number };
 }
@@ -55,7 +57,8 @@ export class SpawnedApp {
 
   /** @param script below dist/; `main.js` and the demo run with the instrumentation preloaded, as in production */
   constructor(script: 'main.js' | 'migrate.js' | 'demo/demo.js', options: SpawnOptions = {}) {
-    const preload = script === 'migrate.js' ? [] : PRELOAD;
+    const preload = (options.preload ?? []).flatMap((module) => ['--import', module]);
+    if (script !== 'migrate.js') preload.push(...PRELOAD);
     this.child = spawn(process.execPath, [...preload, `${DIST}${script}`, ...(options.args ?? [])], {
       cwd: '/',
       env: { PATH: process.env['PATH'] ?? '', ...options.env },

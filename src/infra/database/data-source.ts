@@ -1,3 +1,4 @@
+import pg from 'pg';
 import type { DataSourceOptions } from 'typeorm';
 import { MIGRATIONS } from './migrations/index.js';
 
@@ -6,10 +7,22 @@ export const STATEMENT_TIMEOUT_MS = 8_000;
 /** How long a request waits for a pooled connection before it fails honestly. */
 export const CONNECTION_TIMEOUT_MS = 3_000;
 
+/**
+ * Survives being ended between the pool's handing it out and its user's coming to it, which happens when the server says
+ * "ready" and "goodbye" in one breath. An `error` that nobody listens to ends the process; the user's query fails anyway.
+ */
+class PooledClient extends pg.Client {
+  constructor(settings?: string | pg.ClientConfig) {
+    super(settings);
+    this.on('error', () => {});
+  }
+}
+
 /** Connection settings shared by the pool, the dispatcher and the listener. */
 export function connectionSettings(databaseUrl: string, applicationName: string) {
   return {
     connectionString: databaseUrl,
+    Client: PooledClient,
     application_name: applicationName,
     connectionTimeoutMillis: CONNECTION_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,

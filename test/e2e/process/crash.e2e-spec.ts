@@ -5,6 +5,7 @@ import { SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
 import { TwilioSimulator } from '../../../src/demo/simulators/twilio/twilio-simulator.js';
 import { cloneDatabase, type TestDatabase } from '../../support/database.js';
 import { eventually } from '../../support/eventually.js';
+import { Seeded } from '../../support/seeded.js';
 import { killAllSpawned, onboard, productionEnvironment, SpawnedApp } from '../../support/spawned-app.js';
 
 const BUSINESS = '+12125550170';
@@ -19,7 +20,7 @@ const UNCERTAIN_MS = 30;
 
 /** `CRASH_SEED` repeats a run, as far as the moments and latencies go. */
 const seed = Number(process.env['CRASH_SEED'] ?? randomInt(2 ** 31));
-const random = mulberry32(seed);
+const random = new Seeded(seed).next;
 
 interface Attempt {
   key: string;
@@ -170,15 +171,4 @@ function lostAnswers() {
 function keyOf(params: Readonly<Record<string, string>>): string {
   const query = new URL(params['StatusCallback'] ?? '').searchParams;
   return `${query.get('m')}/${query.get('a')}`;
-}
-
-/** A small generator of good randomness whose whole state is its seed. */
-function mulberry32(state: number): () => number {
-  let a = state;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

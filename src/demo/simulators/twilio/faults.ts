@@ -78,6 +78,11 @@ export class FaultScript<F extends { kind: string }> {
 
   clear(): void {
     this.queue = [];
+    this.endStanding();
+  }
+
+  /** Ends what applies to every request, and leaves what is queued. */
+  endStanding(): void {
     this.standing = [];
   }
 
