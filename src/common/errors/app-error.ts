@@ -1,5 +1,8 @@
-/** What the caller of failed work should do: never again, again, or again after a while. */
-export type Retry = 'permanent' | 'retryable' | { afterMs: number };
+/**
+ * What the caller of failed work should do: never again, again, again after a while, or again without holding it
+ * against the work, because what failed is what everybody stands on.
+ */
+export type Retry = 'permanent' | 'retryable' | 'unblamed' | { afterMs: number };
 
 export interface AppErrorOptions {
   /** Stable dotted code, e.g. `tenancy.number_taken`; part of the public contract. */

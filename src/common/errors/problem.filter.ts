@@ -38,7 +38,8 @@ export class ProblemFilter implements ExceptionFilter {
 
   private problemOf(error: unknown, request: FastifyRequest): Problem {
     const correlation = { correlation_id: currentContext()?.correlationId };
-    if (error instanceof AppError) {
+    const isWebhook = request.url.startsWith('/webhooks/');
+    if (error instanceof AppError && (error.status < 500 || !isWebhook)) {
       return {
         type: 'about:blank',
         title: error.message,
@@ -53,7 +54,6 @@ export class ProblemFilter implements ExceptionFilter {
       const title = error instanceof Error ? error.message : 'Refused';
       return { type: 'about:blank', title, status: known, code: `http.${known}`, ...correlation };
     }
-    const isWebhook = request.url.startsWith('/webhooks/');
     return isWebhook
       ? {
           type: 'about:blank',

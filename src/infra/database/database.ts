@@ -1,7 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import type { ClientBase } from 'pg';
-import { DataSource, type EntityManager, type QueryRunner } from 'typeorm';
+import {
+  DataSource,
+  type EntityManager,
+  QueryFailedError,
+  type QueryRunner,
+  QueryRunnerAlreadyReleasedError,
+} from 'typeorm';
+import { asDatabaseError } from './database.errors.js';
 
 /** Sends one statement and answers its rows. */
 export type Query = <Row>(sql: string, parameters?: readonly unknown[]) => Promise<Row[]>;
@@ -26,7 +33,10 @@ export interface Transaction {
 export class Database {
   constructor(@InjectDataSource() private readonly dataSource: DataSource) {}
 
-  /** One transaction; a throw rolls back. An error of the commit itself means that its outcome is unknown. */
+  /**
+   * One transaction; a throw rolls back. An error of the commit itself means that its outcome is unknown.
+   * @throws DatabaseAway when the server did not answer
+   */
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     const runner = this.dataSource.createQueryRunner();
     const actions: (() => void)[] = [];
@@ -40,18 +50,23 @@ export class Database {
     actions: (() => void)[],
     work: (tx: Transaction) => Promise<T>,
   ): Promise<T> {
-    return await new PipelinedTransaction(runner, await runner.connect(), actions).run(work);
+    const client = await runner.connect().catch(refuse);
+    return await new PipelinedTransaction(runner, client, actions).run(work);
   }
 
   /** One statement, in a transaction of its own. */
   async query<Row>(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
-    const result: unknown = await this.dataSource.manager.query(sql, [...parameters]);
+    const result: unknown = await this.dataSource.manager.query(sql, [...parameters]).catch(refuse);
     // TypeORM answers [rows, count] to UPDATE and DELETE, and rows to everything else.
     if (Array.isArray(result) && result.length === 2 && Array.isArray(result[0]) && typeof result[1] === 'number') {
       return result[0] as Row[];
     }
     return result as Row[];
   }
+}
+
+function refuse(error: unknown): never {
+  throw asDatabaseError(error);
 }
 
 /** BEGIN travels with the first statement and COMMIT with the last ones: the connection is in pipeline mode. */
@@ -70,7 +85,8 @@ class PipelinedTransaction implements Transaction {
     return this.runner.manager;
   }
 
-  readonly query: Query = async (sql, parameters = []) => (await this.client.query(sql, [...parameters])).rows;
+  readonly query: Query = async (sql, parameters = []) =>
+    (await this.client.query(sql, [...parameters]).catch(refuse)).rows;
 
   beforeCommit(send: (query: Query) => Promise<void>): void {
     this.sends.push(send);
@@ -89,13 +105,14 @@ class PipelinedTransaction implements Transaction {
       return result;
     } catch (error) {
       await this.client.query('rollback').catch(() => {});
-      throw error;
+      const isOfEntities = error instanceof QueryFailedError || error instanceof QueryRunnerAlreadyReleasedError;
+      throw isOfEntities ? asDatabaseError(error) : error;
     }
   }
 
   private async commit(begun: Promise<unknown>): Promise<void> {
     const sent = this.sends.map((send) => send(this.query));
-    const committed = this.client.query('commit');
+    const committed = this.client.query('commit').catch(refuse);
     // All of them, or a second failure would be nobody's.
     const outcomes = await Promise.allSettled([begun, ...sent, committed]);
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');

@@ -81,8 +81,9 @@ export class DeliveryRunner {
         Math.random(),
       );
       if (decision.kind === 'snooze') {
-        this.logger.info({ ...line, delay_ms: decision.delayMs, reason: (error as Snooze).reason }, 'event snoozed');
-        return { ...decision, errorCode: (error as Snooze).reason };
+        const reason = error instanceof Snooze ? error.reason : errorCode(error);
+        this.logger.info({ ...line, delay_ms: decision.delayMs, reason }, 'event snoozed');
+        return { ...decision, errorCode: reason };
       }
       metrics.increment('outbox_dispatch_failures_total', labels);
       const level = decision.kind === 'dead_letter' ? 'error' : 'warn';

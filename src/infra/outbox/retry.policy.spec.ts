@@ -29,6 +29,12 @@ describe('what a failed run means', () => {
     expect(decideFailure(asking(10), 6, BASE_MS, 0.5)).toEqual({ kind: 'dead_letter', reason: 'attempts_exhausted' });
   });
 
+  it('waits about half a second for what nobody can be blamed for, and never gives up over it', () => {
+    const unblamed = new AppError({ code: 'x.y', status: 503, message: 'm', retry: 'unblamed' });
+    expect(decideFailure(unblamed, 60, BASE_MS, 0)).toEqual({ kind: 'snooze', delayMs: 250 });
+    expect(decideFailure(unblamed, 60, BASE_MS, 1 - 1e-9)).toEqual({ kind: 'snooze', delayMs: 750 });
+  });
+
   it('believes an error that says what a retry means', () => {
     expect(decideFailure(new PermanentFailure('x.y', 'm'), 1, BASE_MS, 0.5)).toEqual({
       kind: 'dead_letter',

@@ -10,6 +10,8 @@ export const MAX_ATTEMPTS = 6;
  */
 export const MAX_UNFINISHED_STARTS = 4;
 const CAP_MS = 30_000;
+/** About how long a delivery waits that failed for no fault of its own. */
+const UNBLAMED_MS = 500;
 /** No error may put a delivery further away than this; later than that is what `dueAt` is for. */
 const MAX_DELAY_MS = 7 * 86_400_000;
 
@@ -31,6 +33,7 @@ export function decideFailure(
 ): FailureDecision {
   if (error instanceof Snooze) return { kind: 'snooze', delayMs: bounded(error.delayMs) };
   const retry = error instanceof AppError ? error.retry : 'retryable';
+  if (retry === 'unblamed') return { kind: 'snooze', delayMs: Math.round(UNBLAMED_MS * (0.5 + random)) };
   if (retry === 'permanent') return { kind: 'dead_letter', reason: 'permanent' };
   if (finishedAttempts >= MAX_ATTEMPTS) return { kind: 'dead_letter', reason: 'attempts_exhausted' };
   if (typeof retry === 'object') return { kind: 'retry', delayMs: bounded(retry.afterMs) };

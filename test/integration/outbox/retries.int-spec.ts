@@ -1,7 +1,16 @@
 import { AppError } from '../../../src/common/errors/app-error.js';
 import { PermanentFailure, Snooze } from '../../../src/infra/outbox/outbox.errors.js';
+import { Tenant } from '../../../src/infra/tenancy/tenant.entity.js';
 import { eventually } from '../../support/eventually.js';
-import { DEADLINE_MS, FIRST, OutboxHarness, type OutboxProcess, Pong, SECOND } from '../../support/outbox-harness.js';
+import {
+  DEADLINE_MS,
+  FIRST,
+  OutboxHarness,
+  type OutboxProcess,
+  Pong,
+  SECOND,
+  TENANT,
+} from '../../support/outbox-harness.js';
 
 describe('failures', () => {
   let outbox: OutboxHarness;
@@ -131,5 +140,21 @@ describe('failures', () => {
       'lost0 outbox.bad_payload',
       'misfit0 outbox.no_subscriber',
     ]);
+  });
+
+  it('burns no attempt over a database that goes away, however often', async () => {
+    let cuts = 0;
+    app.handlers.behave[FIRST] = () =>
+      app.database.transaction(async (tx) => {
+        const [row] = await tx.query<{ pid: number }>('select pg_backend_pid() as pid');
+        if (++cuts <= 8) await outbox.db.query('select pg_terminate_backend($1)', [row?.pid]);
+        if (cuts % 2) await tx.query('select 1');
+        else await tx.manager.existsBy(Tenant, { tenantId: TENANT });
+      });
+    await app.publish('cut off', 1);
+    await outbox.drained();
+    expect(cuts).toBe(9);
+    expect(app.handlers.starts.map(({ attempt }) => attempt)).toEqual(Array(9).fill(1));
+    expect(await outbox.count('infra.outbox_dead_letters')).toBe(0);
   });
 });
