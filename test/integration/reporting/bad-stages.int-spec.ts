@@ -131,15 +131,17 @@ describe('a call that broke the promise', () => {
   it('names the provider that hangs, on the metric, by the whole way', async () => {
     app.twilio.faults.always('hang');
     await app.twilio.placeCall({ from: '+14155550171', to: BUSINESS_NUMBER });
+    const stages =
+      "select label, sum(total)::int as total from reporting.ledger where metric = 'slo_first_sms_bad_total' group by label";
     await eventually(
       async () => {
         await compute();
-        await app.app.get(LedgerCron, { strict: false }).publish();
-        expect(await app.metric('slo_first_sms_bad_total{stage="provider"}')).toBe(1);
+        expect((await app.db.query(stages)).rows).toEqual([{ label: 'provider', total: 1 }]);
       },
       { label: 'the waiting call is judged', deadlineMs: 30_000 },
     );
-    for (const stage of ['webhook', 'outbox_wait', 'handler'])
-      expect(await app.metric(`slo_first_sms_bad_total{stage="${stage}"}`)).toBe(0);
+    // A counter never goes down: earlier totals of this file may be in it.
+    await app.app.get(LedgerCron, { strict: false }).publish();
+    expect(await app.metric('slo_first_sms_bad_total{stage="provider"}')).toBeGreaterThanOrEqual(1);
   });
 });
