@@ -86,8 +86,9 @@ export const contender = {
          select event_id, $3, '1.0.0', tenant_id, now(), gen_random_uuid(), 'lane-' || n, jsonb_build_object('n', n)
          from given
        )
-       insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, due_at, available_at)
-       select event_id, $3, $4, tenant_id, 'lane-' || n, now(), now() from given order by n`,
+       insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, lane,
+         due_at, available_at)
+       select event_id, $3, $4, tenant_id, 'lane-' || n, infra.outbox_lane($4, 'lane-' || n), now(), now() from given order by n`,
       [count, settings.tenants ?? TENANTS, Measured.name, SUBSCRIBER],
     );
   },

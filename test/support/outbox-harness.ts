@@ -252,9 +252,9 @@ export class OutboxHarness {
            ordering_key, payload)
          select event_id, $1, '1.0.0', $2, now(), gen_random_uuid(), ordering_key, jsonb_build_object('n', n) from given
        )
-       insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, due_at,
+       insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, lane, due_at,
          available_at, leased_until, owner, rescued, started)
-       select event_id, $1, $6, $2, ordering_key, least(now(), ${available}),
+       select event_id, $1, $6, $2, ordering_key, infra.outbox_lane($6, ordering_key), least(now(), ${available}),
          case when $7::int is null then ${available} else least(now(), ${available}) end,
          case when $7::int is null then '-infinity' else ${available} end, $7::int, $8, $9
        from given order by n`,

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
-import type { ClientBase } from 'pg';
+import type pg from 'pg';
 import {
   DataSource,
   type EntityManager,
@@ -10,8 +10,11 @@ import {
 } from 'typeorm';
 import { asDatabaseError } from './database.errors.js';
 
-/** Sends one statement and answers its rows. */
-export type Query = <Row>(sql: string, parameters?: readonly unknown[]) => Promise<Row[]>;
+/**
+ * Sends one statement and answers its rows.
+ * @param name parsed and planned once a connection and name; for the few statements of the hot path
+ */
+export type Query = <Row>(sql: string, parameters?: readonly unknown[], name?: string) => Promise<Row[]>;
 
 /** A running transaction: SQL in it, and what should happen at its end. */
 export interface Transaction {
@@ -20,8 +23,8 @@ export interface Transaction {
   /** For SQL that deserves to be read as SQL. */
   readonly query: Query;
   /**
-   * Called when the work is done. What it sends without waiting for anything goes out together with the COMMIT, in one
-   * round trip; its failure fails the transaction.
+   * Called when the work is done, to send one statement, which goes out together with the COMMIT, in one round trip; its
+   * failure fails the transaction.
    */
   beforeCommit(send: (query: Query) => Promise<void>): void;
   /** Runs after the commit succeeded, and not at all after a rollback. Must not throw. */
@@ -69,24 +72,32 @@ function refuse(error: unknown): never {
   throw asDatabaseError(error);
 }
 
-/** BEGIN travels with the first statement and COMMIT with the last ones: the connection is in pipeline mode. */
+/**
+ * BEGIN travels with the first statement and COMMIT with the last ones: the connection is in pipeline mode. A statement
+ * that is the only one is a transaction by itself, and work that sends none needs none.
+ */
 class PipelinedTransaction implements Transaction {
   private readonly sends: ((query: Query) => Promise<void>)[] = [];
+  private begun: Promise<unknown> | undefined;
 
   constructor(
     private readonly runner: QueryRunner,
-    private readonly client: ClientBase,
+    private readonly client: pg.ClientBase,
     private readonly actions: (() => void)[],
   ) {}
 
   get manager(): EntityManager {
+    this.begin();
     // Else `save` would begin and commit by itself; the library cannot be told of a transaction that it did not begin.
     (this.runner as { isTransactionActive: boolean }).isTransactionActive = true;
     return this.runner.manager;
   }
 
-  readonly query: Query = async (sql, parameters = []) =>
-    (await this.client.query(sql, [...parameters]).catch(refuse)).rows;
+  readonly query: Query = (sql, parameters, name) =>
+    this.inOnePacket(() => {
+      this.begin();
+      return this.send(sql, parameters, name);
+    });
 
   beforeCommit(send: (query: Query) => Promise<void>): void {
     this.sends.push(send);
@@ -97,27 +108,56 @@ class PipelinedTransaction implements Transaction {
   }
 
   async run<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    const begun = this.client.query('begin');
-    begun.catch(() => {});
     try {
       const result = await work(this);
-      await this.commit(begun);
+      await (this.begun || this.sends.length > 1 ? this.commit() : this.sends[0]?.(this.once()));
       return result;
     } catch (error) {
-      await this.client.query('rollback').catch(() => {});
+      if (this.begun) await this.client.query('rollback').catch(() => {});
       const isOfEntities = error instanceof QueryFailedError || error instanceof QueryRunnerAlreadyReleasedError;
       throw isOfEntities ? asDatabaseError(error) : error;
     }
   }
 
-  private async commit(begun: Promise<unknown>): Promise<void> {
-    const sent = this.sends.map((send) => send(this.query));
-    const committed = this.client.query('commit').catch(refuse);
+  private begin(): void {
+    if (this.begun) return;
+    this.begun = this.client.query('begin').catch(refuse);
+    this.begun.catch(() => {});
+  }
+
+  private async commit(): Promise<void> {
+    const [sent, committed] = this.inOnePacket(() => [
+      this.sends.map((send) => send(this.query)),
+      this.client.query('commit').catch(refuse),
+    ]);
     // All of them, or a second failure would be nobody's.
-    const outcomes = await Promise.allSettled([begun, ...sent, committed]);
+    const outcomes = await Promise.allSettled([this.begun, ...sent, committed]);
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failure) throw failure.reason;
     // Postgres answers the commit of a failed transaction with a rollback, and no error.
     if ((await committed).command !== 'COMMIT') throw new Error('the transaction had failed and was rolled back');
   }
+
+  private inOnePacket<T>(send: () => T): T {
+    const { stream } = (this.client as pg.Client).connection;
+    stream.cork();
+    try {
+      return send();
+    } finally {
+      stream.uncork();
+    }
+  }
+
+  /** For one statement outside of BEGIN and COMMIT. */
+  private once(): Query {
+    let isSent = false;
+    return (sql, parameters, name) => {
+      if (isSent) throw new Error('what is sent before the commit is one statement each');
+      isSent = true;
+      return this.send(sql, parameters, name);
+    };
+  }
+
+  private readonly send: Query = async (sql, parameters = [], name) =>
+    (await this.client.query({ text: sql, values: [...parameters], ...(name && { name }) }).catch(refuse)).rows;
 }

@@ -2,56 +2,61 @@ import type { EventName } from '../../common/metrics/catalogue.js';
 import type { Place } from './claim-floor.js';
 import { type Delivery, laneOf } from './delivery.js';
 
-/** A row as the claim answers it. */
-export interface ClaimedRow {
-  delivery_id: string;
-  fence: number;
-  rescued: number;
-  started: number;
-  finished: number;
-  subscriber: string;
-  gate: string | null;
-  is_first: boolean;
-  waited_ms: number;
-  /** Microseconds since the epoch, bigint as text. */
-  available_at: string;
-  event_id: string;
-  event_name: EventName;
-  schema_version: string;
-  tenant_id: string;
+/** A row as the claim answers it, by position: rows by name cost the driver a third of the time that a claim takes here. */
+export type ClaimedRow = [
+  deliveryId: string,
+  fence: number,
+  /** null: 0 */
+  rescued: number | null,
+  started: number | null,
+  finished: number | null,
+  subscriber: string,
+  gate: string | null,
+  /** A run of it has ended otherwise than well; null: not yet. */
+  hasFailed: true | null,
+  waitedMs: number,
+  /** Microseconds since the epoch. */
+  availableAt: number,
+  eventId: string,
+  eventName: EventName,
+  schemaVersion: string,
+  tenantId: string,
   /** Milliseconds since the epoch. */
-  occurred_at: number;
-  correlation_id: string;
-  causation_id: string | null;
-  traceparent: string | null;
-  ordering_key: string;
-  payload: unknown;
-}
+  occurredAt: number,
+  correlationId: string,
+  causationId: string | null,
+  traceparent: string | null,
+  orderingKey: string,
+  payload: unknown,
+];
 
 export function deliveryOf(row: ClaimedRow, heldSince: number): Delivery {
+  const [deliveryId, fence, rescued, started, finished, subscriber, gate, hasFailed, waitedMs, , ...ofEvent] = row;
+  const [eventId, eventName, schemaVersion, tenantId, occurredAt, correlationId, ...rest] = ofEvent;
+  const [causationId, traceparent, orderingKey, payload] = rest;
   return {
-    deliveryId: row.delivery_id,
-    fence: row.fence,
-    rescued: row.rescued,
-    started: row.started,
-    finished: row.finished,
-    subscriber: row.subscriber,
-    gate: row.gate ?? undefined,
-    isFirst: row.is_first,
-    waitedMs: row.waited_ms,
+    deliveryId,
+    fence,
+    rescued: rescued ?? 0,
+    started: started ?? 0,
+    finished: finished ?? 0,
+    subscriber,
+    gate: gate ?? undefined,
+    isFirst: hasFailed === null,
+    waitedMs,
     heldSince,
-    lane: laneOf(row.subscriber, row.ordering_key),
+    lane: laneOf(subscriber, orderingKey),
     event: {
-      eventId: row.event_id,
-      eventName: row.event_name,
-      schemaVersion: row.schema_version,
-      tenantId: row.tenant_id,
-      occurredAt: new Date(row.occurred_at),
-      correlationId: row.correlation_id,
-      causationId: row.causation_id ?? undefined,
-      traceparent: row.traceparent ?? undefined,
-      orderingKey: row.ordering_key,
-      payload: row.payload,
+      eventId,
+      eventName,
+      schemaVersion,
+      tenantId,
+      occurredAt: new Date(occurredAt),
+      correlationId,
+      causationId: causationId ?? undefined,
+      traceparent: traceparent ?? undefined,
+      orderingKey,
+      payload,
     },
   };
 }
@@ -60,9 +65,6 @@ export function deliveryOf(row: ClaimedRow, heldSince: number): Delivery {
 export function lastPlace(rows: readonly ClaimedRow[]): Place | undefined {
   let last: Place | undefined;
   // In the order of their ids, so that the later of two equals is the further one.
-  for (const row of rows) {
-    const at = Number(row.available_at);
-    if (!last || at >= last.at) last = { at, id: row.delivery_id };
-  }
+  for (const [id, , , , , , , , , at] of rows) if (!last || at >= last.at) last = { at, id };
   return last;
 }

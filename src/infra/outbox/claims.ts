@@ -30,11 +30,17 @@ export class Claims {
     this.crowding = this.queue.crowding(tenantShare);
     const from = this.floor.next([...this.crowding, ...full]);
     const values = [instance, leaseMs, room, this.crowding, full, from.at, from.id];
-    const { rows } = await this.pool.query<ClaimedRow>({ name: 'outbox-claim', text: CLAIM, values });
+    const claim = { name: 'outbox-claim', text: CLAIM, values, rowMode: 'array' as const };
+    const { rows } = await this.pool.query<ClaimedRow>(claim);
     const isFull = rows.length === room;
     this.floor.claimed(from, { last: lastPlace(rows), isFull });
     if (toProbe.length > 0) {
-      const probes = { name: 'outbox-claim-probes', text: CLAIM_PROBES, values: [instance, leaseMs, toProbe] };
+      const probes = {
+        ...claim,
+        name: 'outbox-claim-probes',
+        text: CLAIM_PROBES,
+        values: [instance, leaseMs, toProbe],
+      };
       rows.push(...(await this.pool.query<ClaimedRow>(probes)).rows);
     }
     const now = performance.now();
@@ -48,14 +54,14 @@ export class Claims {
   async discover(): Promise<boolean> {
     const startedAt = performance.now();
     if (startedAt < this.discoverFrom) return false;
-    const { rows } = await this.pool.query<{ looked_at: string; at: string | null; delivery_id: string }>({
+    const { rows } = await this.pool.query<{ looked_at: number; at: number | null; delivery_id: string }>({
       name: 'outbox-discovery',
       text: FIRST_CLAIMABLE,
       values: [this.crowding, this.gates.narrow(this.queue.heldFor).full],
     });
     this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
     for (const { looked_at: lookedAt, at, delivery_id: id } of rows) {
-      this.floor.looked(Number(lookedAt), at === null ? undefined : { at: Number(at), id });
+      this.floor.looked(lookedAt, at === null ? undefined : { at, id });
     }
     return rows.some(({ at }) => at !== null);
   }

@@ -84,13 +84,13 @@ export class Completions {
   /** @returns since when the next row of these lanes has been available, and whether that may be wrong */
   private async write(batch: readonly Done[]): Promise<{ nextAt?: number; isUncertain: boolean }> {
     const parameters = [
-      batch.map(({ delivery }) => delivery.deliveryId),
-      batch.map(({ delivery }) => delivery.fence),
-      batch.map(({ delivery }) => delivery.finished + 1),
+      arrayOf(batch, ({ delivery }) => delivery.deliveryId),
+      arrayOf(batch, ({ delivery }) => delivery.fence),
+      arrayOf(batch, ({ delivery }) => delivery.finished + 1),
     ];
     for (let failures = 0; !this.abandoned; failures++) {
       try {
-        const { rows } = await this.pool.query<{ completed: number; next_at: string | null }>({
+        const { rows } = await this.pool.query<{ completed: number; next_at: number | null }>({
           name: 'outbox-complete',
           text: COMPLETE,
           values: parameters,
@@ -99,7 +99,7 @@ export class Completions {
         // A first try whose answer got lost may have done it already: then a retry finds nothing, and that is fine.
         const lost = batch.length - (rows[0]?.completed ?? 0);
         if (lost > 0 && failures === 0) this.events.onLeasesLost(lost);
-        return { isUncertain: failures > 0, ...(rows[0]?.next_at && { nextAt: Number(rows[0].next_at) }) };
+        return { isUncertain: failures > 0, ...(rows[0]?.next_at && { nextAt: rows[0].next_at }) };
       } catch (error) {
         this.trouble.failed('completion', error);
         await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** failures)));
@@ -107,4 +107,9 @@ export class Completions {
     }
     return { isUncertain: false };
   }
+}
+
+/** An array of numbers as Postgres reads it; the driver would look for quotes in each of them. */
+function arrayOf<T>(values: readonly T[], number: (value: T) => number | string): string {
+  return `{${values.map(number).join(',')}}`;
 }

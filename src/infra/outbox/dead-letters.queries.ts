@@ -69,10 +69,11 @@ export const RETRY = `
       + (row_number() over (order by turn, delivery_id) - 1) * interval '1 second' / $2::int as due_at
     from turns
   ), back as (
-    insert into infra.outbox_deliveries (delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, created_at,
-      due_at, available_at, fence)
+    insert into infra.outbox_deliveries (delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, lane,
+      created_at, due_at, available_at, fence)
     overriding system value
-    select delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, created_at, due_at, due_at, fence + 1
+    select delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key,
+      infra.outbox_lane(subscriber, ordering_key), created_at, due_at, due_at, fence + 1
     from paced
     returning due_at
   )

@@ -4,30 +4,36 @@
  */
 
 /**
+ * Start-up options of the connections that these run on. The claim reads its index in order and stops when it has enough, whatever the statistics say, and is not planned anew
+ * each time. A scan of the table, or of a bitmap that is sorted afterwards, reads everything that is due.
+ */
+export const PINNED_PLANS = [
+  ...['seqscan', 'bitmapscan', 'hashjoin', 'mergejoin'].map((path) => `-c enable_${path}=off`),
+  '-c jit=off -c plan_cache_mode=force_generic_plan',
+].join(' ');
+/**
  * A lane (subscriber and ordering key) is worked off one row at a time, oldest first. A row scheduled for later keeps
  * nobody waiting; once due it takes its place again, and then must not overtake a row that is already being run.
  * Correlated on purpose: a join here would be planned as a scan of the whole table. Index: outbox_deliveries_lane.
  */
-const HEAD_OF_LANE = `case when c.delivery_id = (
-        select head.delivery_id from infra.outbox_deliveries head
-        where head.lane = c.lane and head.due_at <= now()
-        order by head.delivery_id limit 1)
-      then not exists (
-        select 1 from infra.outbox_deliveries running
-        where running.lane = c.lane and running.delivery_id > c.delivery_id and running.leased_until > now()
-        offset 0)
-      else false end`;
+const HEAD_OF_LANE = `not exists (
+        select 1 from infra.outbox_deliveries other
+        where other.lane = c.lane and other.delivery_id <> c.delivery_id
+          and (other.leased_until > now() or (other.delivery_id < c.delivery_id and other.due_at <= now()))
+        offset 0)`;
 
-const MICROSECONDS = (time: string) => `(extract(epoch from ${time}) * 1000000)::bigint`;
+/** Microseconds since the epoch, exact: a double has room for those of 285 years. `extract` would compute in decimals. */
+const MICROSECONDS = (time: string) => `round(date_part('epoch', ${time}) * 1000000)`;
 
 /**
- * A claimed row (d) and its event (e). An event that is gone still yields its row, which then fails its schema and
- * becomes a dead letter, not a ghost.
+ * A claimed row (d) and its event (e), in the order of `ClaimedRow`. An event that is gone still yields its row, which
+ * then fails its schema and becomes a dead letter, not a ghost. What nearly always is the same comes as null: it is
+ * neither sent nor read.
  */
-const RETURNED = `d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber, d.gate,
-  d.last_error is null as is_first, date_part('epoch', clock_timestamp() - d.due_at) * 1000 as waited_ms,
-  ${MICROSECONDS('d.available_at')} as available_at, d.event_id, d.event_name,
-  coalesce(e.schema_version, '0.0.0') as schema_version, d.tenant_id,
+const RETURNED = `d.delivery_id, d.fence, nullif(d.rescued, 0) as rescued, nullif(d.started, 0) as started,
+  nullif(d.finished, 0) as finished, d.subscriber, d.gate, nullif(d.last_error is not null, false) as has_failed,
+  date_part('epoch', clock_timestamp() - d.due_at) * 1000 as waited_ms, ${MICROSECONDS('d.available_at')} as available_at,
+  d.event_id, d.event_name, coalesce(e.schema_version, '0.0.0') as schema_version, d.tenant_id,
   date_part('epoch', coalesce(e.occurred_at, d.created_at)) * 1000 as occurred_at,
   coalesce(e.correlation_id, d.event_id) as correlation_id, e.causation_id, e.traceparent, d.ordering_key, e.payload`;
 

@@ -1,29 +1,32 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
-import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
 import { ProviderGates } from '../gates/provider-gates.service.js';
 import { Claims } from './claims.js';
-import { ADOPT, FORGET_INSTANCES, MARK_STARTED, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
+import { ADOPT, FORGET_INSTANCES, PINNED_PLANS, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
-import { DeliveryRunner, type RunResult } from './delivery-runner.js';
+import { DeliveryRunner } from './delivery-runner.js';
 import { detached } from './detached.js';
 import { FairQueue } from './fair-queue.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { NOTIFY, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
 import { Results } from './results.js';
-import { MAX_UNFINISHED_STARTS } from './retry.policy.js';
+import { Runs } from './runs.js';
 import { settled } from './settled.js';
 import { TroubleLog } from './trouble-log.js';
 
 /** Leases are the fallback behind the liveness lock; renewed each second while held. */
 export const LEASE_MS = 15_000;
-const POOL_SIZE = 4;
-/** The claim must never fall back to a scan of the table while statistics lag behind it, nor be planned anew each time. */
-const PINNED_PLANS =
-  '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off -c plan_cache_mode=force_generic_plan';
+/** For what is said about rows, and for what became of them. */
+const LEASE_POOL_SIZE = 2;
+const RESULT_POOL_SIZE = 2;
+/**
+ * A lease need not survive the server, whose end is also that of every session and so of every lease: nobody waits for
+ * the disk. What a handler then commits comes later in the same log, and so takes its lease along.
+ */
+const NOT_AWAITED = '-c synchronous_commit=off';
 const SWEEP_MS = 250;
 /** After an outage of the database everybody comes back within a second: none of them is dead before that. */
 const SWEEP_AFTER_RECONNECT_MS = 1_500;
@@ -46,14 +49,16 @@ const STOP_RESULTS_MS = 2_000;
  */
 @Injectable()
 export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  /** For leases and wake-ups. */
   private readonly pool: pg.Pool;
+  private readonly resultPool: pg.Pool;
   private readonly session: OutboxSession;
   private readonly notifier: OutboxNotifier;
   private readonly queue = new FairQueue((gate) => this.gates.slots(gate));
-  private readonly running = new Set<Promise<void>>();
   private readonly fetches = new Set<Promise<void>>();
   private readonly claims: Claims;
   private readonly results: Results;
+  private readonly runs: Runs;
   private readonly leases: LeaseKeeper;
   private readonly trouble: TroubleLog;
   private readonly timers: NodeJS.Timeout[] = [];
@@ -66,16 +71,12 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private stopping: Promise<void> | undefined;
   private fetching = false;
   private fetchAgain = false;
-  /** Handlers under way; `running` has those as well whose result is being written. */
-  private handling = 0;
-  /** A suspect is being run, and nothing beside it. */
-  private alone = false;
   /** The last claim had no room: claimed again as soon as there is some. */
   private starved = false;
 
   constructor(
     private readonly config: Config,
-    private readonly runner: DeliveryRunner,
+    runner: DeliveryRunner,
     private readonly gates: ProviderGates,
     private readonly logger: PinoLogger,
   ) {
@@ -83,18 +84,27 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.capacity = Math.max(MIN_CAPACITY, BATCHES_HELD * OUTBOX_BATCH_SIZE);
     this.tenantShare = Math.max(MIN_TENANT_SHARE, 2 * OUTBOX_CONCURRENCY);
     const settings = connectionSettings(DATABASE_URL, 'nevermisscall-outbox');
-    this.pool = new pg.Pool({ ...settings, options: PINNED_PLANS, max: POOL_SIZE, idleTimeoutMillis: 0 });
-    this.pool.on('error', () => {});
+    const poolOf = (max: number, options: string) => {
+      const pool = new pg.Pool({ ...settings, options, max, idleTimeoutMillis: 0 });
+      return pool.on('error', () => {});
+    };
+    this.pool = poolOf(LEASE_POOL_SIZE, `${PINNED_PLANS} ${NOT_AWAITED}`);
+    this.resultPool = poolOf(RESULT_POOL_SIZE, PINNED_PLANS);
     this.trouble = new TroubleLog(logger);
     this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
     this.results = new Results(
-      this.pool,
+      this.resultPool,
       { leaseMs: LEASE_MS, batchSize: OUTBOX_BATCH_SIZE },
       { onMore: (availableSince) => this.lookBack(availableSince), onDue: () => this.look() },
       this.trouble,
     );
     const { tenantShare } = this;
     this.claims = new Claims(this.pool, this.queue, gates, { leaseMs: LEASE_MS, tenantShare });
+    this.runs = new Runs(this.queue, runner, this.results, this.pool, logger, {
+      concurrency: OUTBOX_CONCURRENCY,
+      isOpen: () => this.instance !== undefined && !this.stopping,
+      onReleased: (delivery) => this.roomAgain(delivery),
+    });
     this.leases = new LeaseKeeper(this.pool, this.queue, LEASE_MS, logger);
     this.session = new OutboxSession(DATABASE_URL, ROLE, {
       adopt: (instanceId, query) => this.adopt(instanceId, query),
@@ -102,7 +112,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         this.instance = instanceId;
         this.claims.reset();
         this.logger.info({ instance_id: instanceId }, 'outbox dispatcher up');
-        this.deal();
+        this.runs.deal();
         this.wake();
       },
       onDown: (error) => {
@@ -149,7 +159,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   accept(deliveries: readonly Delivery[]): void {
     if (this.stopping) return void this.release(deliveries);
     for (const delivery of deliveries) this.queue.push(delivery);
-    this.deal();
+    this.runs.deal();
   }
 
   /** There are rows for anybody: look ourselves, and tell the others. */
@@ -197,15 +207,13 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     }, RENEW_MS);
     await settled(this.fetches, STOP_RESULTS_MS);
     await this.release(this.queue.drain());
-    const grace = setTimeout(() => this.runner.abortAll(), STOP_GRACE_MS);
-    await settled(this.running, STOP_GRACE_MS + STOP_RESULTS_MS);
-    clearTimeout(grace);
+    await this.runs.stop(STOP_GRACE_MS, STOP_RESULTS_MS);
     await this.results.stop(STOP_RESULTS_MS);
     clearInterval(renewal);
     await this.resign();
     this.notifier.stop();
     await this.session.stop();
-    await settled(new Set([this.pool.end()]), STOP_RESULTS_MS);
+    await settled(new Set([this.pool.end(), this.resultPool.end()]), STOP_RESULTS_MS);
   }
 
   /** Whatever is still ours goes to the others at once, and the identity with it. */
@@ -259,7 +267,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         const room = Math.min(batch, this.capacity - this.queue.size);
         // A claim costs about the same for one row as for many: rather wait for room than trickle.
         this.starved = room < batch / 2;
-        if (this.starved) this.deal();
+        if (this.starved) this.runs.deal();
         if (instance === undefined || this.stopping || this.starved) return;
         const { deliveries, isFull } = await this.claims.next(instance, room);
         this.trouble.worked('claim');
@@ -267,7 +275,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         for (const delivery of deliveries) this.queue.push(delivery);
         if (isFull) this.fetchAgain = true;
         // The next claim goes out first: runs that never wait for anything would keep it from the socket.
-        setImmediate(() => this.deal());
+        setImmediate(() => this.runs.deal());
       } while (this.fetchAgain);
     } catch (error) {
       this.trouble.failed('claim', error);
@@ -277,72 +285,9 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     }
   }
 
-  private deal(): void {
-    while (this.instance !== undefined && !this.stopping && this.handling < this.config.env.OUTBOX_CONCURRENCY) {
-      const delivery = this.next();
-      if (!delivery) return;
-      this.handling++;
-      const run = detached(() => this.run(delivery)).finally(() => {
-        this.running.delete(run);
-        this.queue.release(delivery);
-        this.deal();
-        const roomAgain = this.starved && this.capacity - this.queue.size >= this.config.env.OUTBOX_BATCH_SIZE / 2;
-        if (roomAgain || this.claims.fitsAgain(delivery.event.tenantId)) this.look();
-      });
-      this.running.add(run);
-    }
-  }
-
-  private next(): Delivery | undefined {
-    if (this.alone) return undefined;
-    const usual = this.queue.hasOverdueSuspect(performance.now()) ? undefined : this.queue.take();
-    if (usual || this.handling > 0) return usual;
-    const suspect = this.queue.takeSuspect();
-    this.alone = suspect !== undefined;
-    return suspect;
-  }
-
-  private async run(delivery: Delivery): Promise<void> {
-    try {
-      const result = await this.handle(delivery);
-      if (result) await this.results.write(delivery, result);
-    } catch (error) {
-      this.logger.error({ err: error, outbox_id: delivery.deliveryId }, 'outbox result could not be written');
-    }
-  }
-
-  /** Its slot is free again when the handler is done; the lane only when the result is written. */
-  private async handle(delivery: Delivery): Promise<RunResult | undefined> {
-    try {
-      if (delivery.rescued > 0 && !(await this.markStarted(delivery))) return undefined;
-      return await this.runner.run(delivery);
-    } finally {
-      this.handling--;
-      this.alone = false;
-      queueMicrotask(() => this.deal());
-    }
-  }
-
-  /** @returns whether the row may be run: it is still ours, and has not taken its process down too often */
-  private async markStarted(delivery: Delivery): Promise<boolean> {
-    const { rows } = await this.pool.query<{ started: number }>(MARK_STARTED, [delivery.deliveryId, delivery.fence]);
-    if (!rows[0]) {
-      metrics.increment('outbox_leases_lost_total');
-      return false;
-    }
-    if (rows[0].started <= MAX_UNFINISHED_STARTS) return true;
-    const code = 'outbox.process_killer';
-    this.logger.error(
-      { outbox_id: delivery.deliveryId, subscriber: delivery.subscriber, error_code: code },
-      'event is a dead letter',
-    );
-    await this.results.write(delivery, {
-      kind: 'dead_letter',
-      reason: 'process_killer',
-      errorCode: code,
-      fingerprint: code,
-    });
-    return false;
+  private roomAgain({ event }: Delivery): void {
+    const hasRoom = this.starved && this.capacity - this.queue.size >= this.config.env.OUTBOX_BATCH_SIZE / 2;
+    if (hasRoom || this.claims.fitsAgain(event.tenantId)) this.look();
   }
 
   /** Does `work` now and repeats it while there is a session; never two at a time, and failures are told once. */

@@ -107,7 +107,7 @@ export class FairQueue {
   }
 
   private isSuspected(lane: string): boolean {
-    return this.suspects.some((suspect) => suspect.lane === lane);
+    return this.suspects.length > 0 && this.suspects.some((suspect) => suspect.lane === lane);
   }
 
   /**

@@ -65,7 +65,11 @@ export class Outbox {
       inSpan('outbox.write', { kind: SpanKind.PRODUCER, attributes }, async () => {
         const traced = { ...event, traceparent: currentTraceparent() };
         const sentAt = performance.now();
-        const rows = await query<InsertedRow>(PUBLISH, this.parametersOf(traced, publication.occurredAt));
+        const rows = await query<InsertedRow>(
+          PUBLISH,
+          this.parametersOf(traced, publication.occurredAt),
+          'outbox-publish',
+        );
         tx.afterCommit(() => this.handOver(traced, rows, sentAt));
       }),
     );

@@ -34,11 +34,13 @@ export class Results {
     this.completions.noteLook();
   }
 
-  async write(delivery: Delivery, result: RunResult): Promise<void> {
+  write(delivery: Delivery, result: RunResult): Promise<void> {
+    return result.kind === 'done' ? this.completions.complete(delivery) : this.writeUnfinished(delivery, result);
+  }
+
+  private async writeUnfinished(delivery: Delivery, result: Exclude<RunResult, { kind: 'done' }>): Promise<void> {
     const { deliveryId, fence } = delivery;
     switch (result.kind) {
-      case 'done':
-        return this.completions.complete(delivery);
       case 'snooze':
       case 'retry': {
         const attempts = result.kind === 'retry' ? 1 : 0;

@@ -24,7 +24,7 @@ export interface Subscription {
 @Injectable()
 export class Subscribers implements OnModuleInit {
   private readonly byEvent = new Map<string, Subscription[]>();
-  private readonly byName = new Map<string, Subscription>();
+  private readonly byName = new Map<string, Map<string, Subscription>>();
 
   constructor(
     private readonly discovery: DiscoveryService,
@@ -48,18 +48,18 @@ export class Subscribers implements OnModuleInit {
   }
 
   named(name: string, eventName: string): Subscription | undefined {
-    return this.byName.get(`${name} ${eventName}`);
+    return this.byName.get(name)?.get(eventName);
   }
 
   private add({ contract, options }: SubscriptionMetadata, handle: Subscription['handle']): void {
     const module = MODULES.find((name) => options.name.startsWith(`${name}.`));
     if (!module)
       throw new Error(`Subscription ${options.name} must begin with its context, e.g. reporting.${options.name}`);
-    const key = `${options.name} ${contract.name}`;
-    if (this.byName.has(key))
+    if (this.named(options.name, contract.name))
       throw new Error(`Two handlers are called ${options.name} for ${contract.name}; rename one`);
     const subscription = { name: options.name, module, contract, options, handle };
-    this.byName.set(key, subscription);
+    const ofName = this.byName.get(options.name) ?? new Map<string, Subscription>();
+    this.byName.set(options.name, ofName.set(contract.name, subscription));
     this.byEvent.set(contract.name, [...this.of(contract.name), subscription]);
   }
 }

@@ -75,8 +75,8 @@ describe('no figure differs from what the database says', () => {
         values (gen_random_uuid(), 'nmc.telephony.CallDetected', '1.0.0', gen_random_uuid(), now(), gen_random_uuid(), 'dead', '{}')
         returning *
       )
-      insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, due_at, available_at)
-      select event_id, event_name, 'conversation.gone', tenant_id, ordering_key, now(), now() from event`);
+      insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, lane, due_at, available_at)
+      select event_id, event_name, 'conversation.gone', tenant_id, ordering_key, infra.outbox_lane('conversation.gone', ordering_key), now(), now() from event`);
     await eventually(async () => (await app.row('select 1 from infra.outbox_dead_letters')) !== undefined, {
       label: 'the delivery that nobody takes is dead',
       deadlineMs: 20_000,
@@ -280,8 +280,9 @@ describe('no figure differs from what the database says', () => {
 
   it('after every event was delivered to reporting once more', async () => {
     const replayed = await app.db.query(`
-      insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, due_at, available_at)
-      select e.event_id, e.event_name, h.subscriber, e.tenant_id, e.ordering_key, now(), now()
+      insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, lane, due_at, available_at)
+      select e.event_id, e.event_name, h.subscriber, e.tenant_id, e.ordering_key,
+        infra.outbox_lane(h.subscriber, e.ordering_key), now(), now()
       from infra.outbox_history h join infra.outbox_events e using (event_id)
       where h.subscriber in ('reporting.kpi_ledger', 'reporting.first_response')`);
     expect(replayed.rowCount).toBeGreaterThan(15);

@@ -58,6 +58,31 @@ describe('a transaction', () => {
     expect(actions).toEqual([]);
   });
 
+  it('is the statement itself where there is only one: done, or not done and said so', async () => {
+    const actions: string[] = [];
+    const transactionOf = (sql: string) =>
+      database.transaction(async (tx) => {
+        tx.beforeCommit(async (query) => void (await query(sql)));
+        tx.afterCommit(() => actions.push(sql));
+      });
+    await transactionOf(write);
+    expect(await effects()).toBe(1);
+    await expect(transactionOf(`${write}, ('s', 1/0, null)`)).rejects.toThrow('division by zero');
+    expect(await effects()).toBe(1);
+    expect(actions).toEqual([write]);
+    expect(await database.transaction(async () => 'nothing to say')).toBe('nothing to say');
+  });
+
+  it('takes one statement from each that travels with the COMMIT', async () => {
+    const two = database.transaction(async (tx) => {
+      tx.beforeCommit(async (query) => {
+        await query(write);
+        await query(write);
+      });
+    });
+    await expect(two).rejects.toThrow('one statement each');
+  });
+
   it('does not pass for committed when a failure was swallowed on the way', async () => {
     const failing = database.transaction(async (tx) => {
       await tx.query(write);

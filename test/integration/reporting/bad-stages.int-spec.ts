@@ -60,8 +60,10 @@ describe('a call that broke the promise', () => {
          values ($1::uuid, 'nmc.telephony.CallDetected', '1.0.0', $2, now(), $1::uuid, $1::text,
            jsonb_build_object('call_id', $1::text))
        )
-       insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, due_at, available_at, finished)
-       values ($1::uuid, 'nmc.telephony.CallDetected', 'conversation.first_reply', $2, $1::text, now() + interval '1 hour',
+       insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, lane,
+         due_at, available_at, finished)
+       values ($1::uuid, 'nmc.telephony.CallDetected', 'conversation.first_reply', $2, $1::text,
+         infra.outbox_lane('conversation.first_reply', $1::text), now() + interval '1 hour',
          now() + interval '1 hour', $3)`,
       [id, tenantId, finished],
     );

@@ -1,30 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/**
- * A claim writes no index entry: the lease has a column of its own that no index knows, so that the update stays within
- * the page, and what is finished leaves one dead entry instead of three. Lanes as a number, so that their index is small, and the publication of an event as a function: the lock that keeps
- * the order of a lane and the insert that must see what was committed while it waited are two statements, but one
- * round trip.
- */
-export class InfraOutboxLanes20261123100800 implements MigrationInterface {
-  readonly name = 'InfraOutboxLanes20261123100800';
-
-  async up(runner: QueryRunner): Promise<void> {
-    await runner.query(`
-      alter table infra.outbox_deliveries
-        set (fillfactor = 50),
-        add column leased_until timestamptz not null default '-infinity',
-        add column lane bigint not null generated always as (hashtextextended(subscriber || '|' || ordering_key, 0)) stored;
-      update infra.outbox_deliveries set leased_until = available_at, available_at = now() where owner is not null;
-      drop index infra.outbox_deliveries_owner;
-      comment on column infra.outbox_deliveries.available_at is 'since when it may be claimed: due time, retry time or release';
-      comment on column infra.outbox_deliveries.leased_until is 'until when nobody but the owner may have it; not indexed, so that claims are HOT updates';
-      comment on column infra.outbox_deliveries.lane is 'subscriber and ordering key; two that collide only wait for each other';
-      drop index infra.outbox_deliveries_lane;
-      create index outbox_deliveries_lane on infra.outbox_deliveries (lane, delivery_id);
-      create index outbox_deliveries_first_response on infra.outbox_deliveries (delivery_id)
-        where subscriber = 'reporting.first_response';
-
+/** As it was until the migration 20261128100000, which goes back to it. */
+export const CREATE_OUTBOX_PUBLISH = `
       create function infra.outbox_publish(
         p_event_id uuid, p_event_name text, p_schema_version text, p_tenant_id uuid, p_occurred_at timestamptz,
         p_correlation_id uuid, p_causation_id uuid, p_traceparent text, p_ordering_key text, p_payload jsonb,
@@ -61,7 +38,34 @@ export class InfraOutboxLanes20261123100800 implements MigrationInterface {
             returning delivery_id, subscriber, gate, owner, fence
           )
           select v_occurred_at, fresh.delivery_id, fresh.subscriber, fresh.gate, fresh.owner, fresh.fence from fresh;
-      end $$;
+      end $$;`;
+
+/**
+ * A claim writes no index entry: the lease has a column of its own that no index knows, so that the update stays within
+ * the page, and what is finished leaves one dead entry instead of three. Lanes as a number, so that their index is small, and the publication of an event as a function: the lock that keeps
+ * the order of a lane and the insert that must see what was committed while it waited are two statements, but one
+ * round trip.
+ */
+export class InfraOutboxLanes20261123100800 implements MigrationInterface {
+  readonly name = 'InfraOutboxLanes20261123100800';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      alter table infra.outbox_deliveries
+        set (fillfactor = 50),
+        add column leased_until timestamptz not null default '-infinity',
+        add column lane bigint not null generated always as (hashtextextended(subscriber || '|' || ordering_key, 0)) stored;
+      update infra.outbox_deliveries set leased_until = available_at, available_at = now() where owner is not null;
+      drop index infra.outbox_deliveries_owner;
+      comment on column infra.outbox_deliveries.available_at is 'since when it may be claimed: due time, retry time or release';
+      comment on column infra.outbox_deliveries.leased_until is 'until when nobody but the owner may have it; not indexed, so that claims are HOT updates';
+      comment on column infra.outbox_deliveries.lane is 'subscriber and ordering key; two that collide only wait for each other';
+      drop index infra.outbox_deliveries_lane;
+      create index outbox_deliveries_lane on infra.outbox_deliveries (lane, delivery_id);
+      create index outbox_deliveries_first_response on infra.outbox_deliveries (delivery_id)
+        where subscriber = 'reporting.first_response';
+
+      ${CREATE_OUTBOX_PUBLISH}
     `);
   }
 
