@@ -7,6 +7,7 @@ import type { WebhookRoute } from '../decorators/webhook.decorator.js';
 import type { AppLogger } from '../logging/logger.js';
 import { HTTP_METHODS, type HttpStatusLabel, type RouteTemplate } from '../metrics/catalogue.js';
 import { metrics } from '../metrics/metrics.js';
+import { measureBooking } from './booking-edge.js';
 
 /** Routes that would drown the log and the histograms: probes and the scrape itself. */
 const QUIET_ROUTES = /^\/(health|metrics)(\/|$)/;
@@ -25,13 +26,14 @@ const edges = new WeakMap<FastifyRequest, Edge>();
  * unmatched routes nor unreadable bodies, and those must be counted, logged and correlated like any other answer.
  */
 export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): void {
-  fastify.addHook('onRequest', (request, _reply, done) => {
+  fastify.addHook('onRequest', (request, reply, done) => {
     const edge: Edge = {
       context: { correlationId: uuidv7(), module: moduleOf(request) },
       startedAt: performance.now(),
       facts: {},
     };
     edges.set(request, edge);
+    measureBooking(fastify, request, reply, edge);
     nameServerSpan(request);
     runInContext(edge.context, done);
   });
