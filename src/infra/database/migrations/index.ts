@@ -8,6 +8,7 @@ import { InfraDeadLetters20261123100600 } from './20261123100600-infra-dead-lett
 import { InfraOutboxGate20261123100700 } from './20261123100700-infra-outbox-gate.js';
 import { InfraOutboxLanes20261123100800 } from './20261123100800-infra-outbox-lanes.js';
 import { ReportingBadStage20261123100900 } from './20261123100900-reporting-bad-stage.js';
+import { ReportingBookingSamples20261128100100 } from './20261128100100-reporting-booking-samples.js';
 
 /** In order; listed, because a glob cannot be checked by the compiler and loses the names. */
 export const MIGRATIONS = [
@@ -21,4 +22,5 @@ export const MIGRATIONS = [
   InfraOutboxGate20261123100700,
   InfraOutboxLanes20261123100800,
   ReportingBadStage20261123100900,
+  ReportingBookingSamples20261128100100,
 ];
