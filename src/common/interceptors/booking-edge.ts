@@ -8,7 +8,7 @@ export interface BookingSample {
   /** Undefined where the caller hung up before there was an answer. */
   status: number | undefined;
   totalMs: number;
-  /** Without the time in which a third party was waited for. */
+  /** From the last byte of the request on, without the time in which a third party was waited for. */
   ownMs: number;
   /** Undefined where it was refused or failed before that was known. */
   tenantId: string | undefined;
@@ -25,25 +25,32 @@ export function onBookingSample(server: FastifyInstance, listener: Listener): vo
   listeners.set(server, listener);
 }
 
+interface Edge {
+  context: Context;
+  startedAt: number;
+  /** When all of the request was there; what its sender takes for that is not ours. */
+  receivedAt?: number;
+}
+
 /** Measures the request if its route is marked with `@BookingApi`. */
 export function measureBooking(
   server: FastifyInstance,
   request: FastifyRequest,
   reply: FastifyReply,
-  { context, startedAt }: { context: Context; startedAt: number },
+  edge: Edge,
 ): void {
   if (!(request.routeOptions.config as BookingApiRoute | undefined)?.bookingApi) return;
-  const waits = noteThirdParties(context);
+  const waits = noteThirdParties(edge.context);
   // The one event that an answer and a caller who hung up have in common; first, while the server span is still open.
   reply.raw.prependOnceListener('close', () => {
-    const endedAt = performance.now();
-    const totalMs = endedAt - startedAt;
+    const to = performance.now();
+    const from = edge.receivedAt ?? to;
     listeners.get(server)?.({
       status: reply.raw.writableFinished ? reply.statusCode : undefined,
-      totalMs,
-      ownMs: totalMs - coveredMs(waits, { from: startedAt, to: endedAt }),
-      tenantId: context.tenantId,
-      correlationId: context.correlationId,
+      totalMs: to - edge.startedAt,
+      ownMs: to - from - coveredMs(waits, { from, to }),
+      tenantId: edge.context.tenantId,
+      correlationId: edge.context.correlationId,
     });
   });
 }

@@ -15,6 +15,7 @@ const QUIET_ROUTES = /^\/(health|metrics)(\/|$)/;
 interface Edge {
   context: Context;
   startedAt: number;
+  receivedAt?: number;
   /** Facts for the access line: provider and event id of a webhook. */
   facts: Record<string, unknown>;
 }
@@ -41,6 +42,7 @@ export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): 
   // Reading the body resumes in the socket's own async context; step back into the request's.
   fastify.addHook('preValidation', (request, _reply, done) => {
     const edge = edges.get(request);
+    if (edge) edge.receivedAt = performance.now();
     if (edge && currentContext() !== edge.context) runInContext(edge.context, done);
     else done();
   });
