@@ -64,7 +64,7 @@ export const PROMISE_METRICS = {
   slo_booking_api_dropped_total: {
     kind: 'counter',
     unit: 'requests',
-    help: 'Requests to the booking API that are in no figure: the database was away, and the buffer was full.',
+    help: 'Requests to the booking API that no objective counts: the database was away, and the buffer was full.',
   },
   slo_error_budget_remaining_ratio: {
     kind: 'gauge',

@@ -2,7 +2,8 @@ import { FILE_VERDICTS } from './budget.queries.js';
 
 /**
  * Files the requests to the booking API in $2 (JSON) under objective $1: those that count as samples and verdicts, the
- * others by reason. Ages are counted back from the database's clock, so that no replica's clock matters.
+ * others by reason. Ages are counted back from the database's clock, so that no replica's clock matters. Answers how many
+ * there were of each kind, in one order everywhere: whoever counts them on locks rows in it.
  */
 export const FILE_BOOKINGS = `
   with answered as (
@@ -21,7 +22,8 @@ export const FILE_BOOKINGS = `
     from answered where reason is not null group by bucket, tenant_id, reason order by bucket, tenant_id, reason
     on conflict (bucket, tenant_id, reason) do update set calls = reporting.slo_exclusions.calls + excluded.calls
   )
-  select kept, reason, count(*)::int as requests from answered group by kept, reason`;
+  select kept, reason, count(*)::int as requests from answered group by kept, reason
+  order by reason, kept`;
 
 /**
  * P95 over the last $1 minutes, of whichever replica; a failed request counts at $2 ms, or as long as it took if that is

@@ -7,6 +7,7 @@ export interface Objective {
 }
 
 export interface FirstSmsObjective extends Objective {
+  slo: Extract<Objective['slo'], `first_sms${string}`>;
   thresholdSeconds: number;
 }
 

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { jest } from '@jest/globals';
+import { type Span, trace } from '@opentelemetry/api';
 import pg from 'pg';
 import type { BookingSample } from '../../../src/common/interceptors/booking-edge.js';
+import { KEEP_ATTRIBUTE } from '../../../src/common/tracing/trace-keeper.js';
 import { DatabaseAway } from '../../../src/infra/database/database.errors.js';
 import { Database } from '../../../src/infra/database/database.js';
 import { LedgerCron } from '../../../src/reporting/ledger/ledger.cron.js';
@@ -183,6 +185,18 @@ describe('the objective of the booking API', () => {
     await samples(app).file();
     expect(await filed()).toEqual({ good: 5, bad: 0 });
     expect(await app.row('select count(*)::int as n from reporting.booking_samples')).toEqual({ n: 5 });
+  });
+
+  it('has the trace of a broken promise kept whole, and of no other', () => {
+    const setAttribute = jest.fn();
+    const active = jest.spyOn(trace, 'getActiveSpan').mockReturnValue({ setAttribute } as unknown as Span);
+    answer(app, 500);
+    answer(app, 900, { status: 401 });
+    expect(setAttribute).not.toHaveBeenCalled();
+    answer(app, 501);
+    answer(app, 1, { status: 503 });
+    active.mockRestore();
+    expect(setAttribute.mock.calls).toEqual(Array(2).fill([KEEP_ATTRIBUTE, 'slo_breach']));
   });
 
   it('outlives the database up to the size of its buffer, and counts what it could not keep', async () => {
