@@ -171,7 +171,7 @@ const TELEMETRY = [
     severity: 'page',
     // No replica computes them any more, and what is not dropped stays as it was: green for ever.
     expr: `time() - max by (collector)
-  (nmc_collector_last_success_timestamp_seconds{collector=~"slo_first_sms|slo_budget|outbox"}) > 120`,
+  (nmc_collector_last_success_timestamp_seconds{collector=~"slo_first_sms|slo_booking|slo_budget|outbox"}) > 120`,
     for: '5m',
     summary: 'No replica has computed the figures of {{ $labels.collector }} for {{ $value | humanizeDuration }}',
   },

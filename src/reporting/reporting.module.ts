@@ -8,10 +8,12 @@ import { FirstResponseSubscriber } from './first-responses/first-response.subscr
 import { FirstResponses } from './first-responses/first-responses.service.js';
 import { LedgerCron } from './ledger/ledger.cron.js';
 import { Ledger } from './ledger/ledger.service.js';
+import { BookingSamples } from './slo/booking-samples.service.js';
 import { SloCron } from './slo/slo.cron.js';
 
 @Module({
   providers: [
+    BookingSamples,
     FirstResponseSubscriber,
     MessageSubscriber,
     OptOutSubscriber,

@@ -7,6 +7,7 @@ import type { WebhookRoute } from '../decorators/webhook.decorator.js';
 import type { AppLogger } from '../logging/logger.js';
 import { HTTP_METHODS, type HttpStatusLabel, type RouteTemplate } from '../metrics/catalogue.js';
 import { metrics } from '../metrics/metrics.js';
+import { measureBooking } from './booking-edge.js';
 
 /** Routes that would drown the log and the histograms: probes and the scrape itself. */
 const QUIET_ROUTES = /^\/(health|metrics)(\/|$)/;
@@ -14,6 +15,7 @@ const QUIET_ROUTES = /^\/(health|metrics)(\/|$)/;
 interface Edge {
   context: Context;
   startedAt: number;
+  receivedAt?: number;
   /** Facts for the access line: provider and event id of a webhook. */
   facts: Record<string, unknown>;
 }
@@ -25,13 +27,14 @@ const edges = new WeakMap<FastifyRequest, Edge>();
  * unmatched routes nor unreadable bodies, and those must be counted, logged and correlated like any other answer.
  */
 export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): void {
-  fastify.addHook('onRequest', (request, _reply, done) => {
+  fastify.addHook('onRequest', (request, reply, done) => {
     const edge: Edge = {
       context: { correlationId: uuidv7(), module: moduleOf(request) },
       startedAt: performance.now(),
       facts: {},
     };
     edges.set(request, edge);
+    measureBooking(fastify, request, reply, edge);
     nameServerSpan(request);
     runInContext(edge.context, done);
   });
@@ -39,6 +42,7 @@ export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): 
   // Reading the body resumes in the socket's own async context; step back into the request's.
   fastify.addHook('preValidation', (request, _reply, done) => {
     const edge = edges.get(request);
+    if (edge) edge.receivedAt = performance.now();
     if (edge && currentContext() !== edge.context) runInContext(edge.context, done);
     else done();
   });

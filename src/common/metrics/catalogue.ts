@@ -38,15 +38,13 @@ export const CATALOGUE = {
   },
   scheduling_search_duration_ms: { ...DURATION, help: 'Time to find free slots.' },
   scheduling_book_duration_ms: { ...DURATION, help: 'Time to turn a hold into an appointment.' },
-  booking_post_duration_ms: { ...DURATION, help: 'Time of the booking API, third parties included.' },
+  booking_post_duration_ms: {
+    ...DURATION,
+    help: 'Time of the booking API, third parties included; only requests that its objective counts.',
+  },
   booking_post_own_duration_ms: {
     ...DURATION,
-    help: 'Time of the booking API without the time spent waiting for third parties.',
-  },
-  booking_post_p95_ms: {
-    kind: 'gauge',
-    unit: 'ms',
-    help: 'P95 of booking_post_own_duration_ms in this process; NaN without bookings. Take the maximum over replicas.',
+    help: 'Time of the booking API without the time spent waiting for third parties; only requests that its objective counts.',
   },
   ai_pipeline_duration_ms: { ...DURATION, help: 'Time to understand one text, whoever answered.' },
   ai_pipeline_fallbacks_total: {

@@ -39,6 +39,7 @@ export type WebhookEndpoint = (typeof WEBHOOK_ENDPOINTS)[number];
 /** What is read periodically; a collector that fails takes its figures with it. */
 export const COLLECTORS = [
   'slo_first_sms',
+  'slo_booking',
   'slo_budget',
   'projectors',
   'ledger',
@@ -72,6 +73,17 @@ export const SUPPRESSION_REASONS = [
   'not_registered',
   'repeat',
 ] as const;
+
+/** Why a request to the booking API does not count: refused before a booking was tried, or given up in good time. */
+export const BOOKING_EXCLUSIONS = [
+  'malformed',
+  'unauthenticated',
+  'forbidden',
+  'not_found',
+  'rate_limited',
+  'hung_up',
+] as const;
+export type BookingExclusion = (typeof BOOKING_EXCLUSIONS)[number];
 
 /** How far a text got, in the provider's words; `failed` also where the provider never took it. */
 export const MESSAGE_STATUSES = [

@@ -1,6 +1,6 @@
-import { BURN_WINDOWS, OBJECTIVES, STAGES, SUPPRESSION_REASONS } from './labels.js';
+import { BOOKING_EXCLUSIONS, BURN_WINDOWS, OBJECTIVES, STAGES, SUPPRESSION_REASONS } from './labels.js';
 
-/** The metrics of the promises: the objective, its budget and what burns it; all of them from the database. */
+/** The metrics of the promises: the objective, its budget and what burns it; from the database, but for what never reached it. */
 export const PROMISE_METRICS = {
   slo_first_sms_p95_seconds: {
     kind: 'gauge',
@@ -41,6 +41,31 @@ export const PROMISE_METRICS = {
     labels: { reason: [...SUPPRESSION_REASONS, 'tenant_quiet_hours', 'synthetic'] },
     scope: 'shared',
   },
+  booking_post_p95_ms: {
+    kind: 'gauge',
+    unit: 'ms',
+    help: 'P95 of the own time of the booking API, rolling 15 minutes, a failed request at 10 s; NaN without bookings.',
+    scope: 'shared',
+  },
+  slo_booking_api_events_total: {
+    kind: 'counter',
+    unit: 'requests',
+    help: 'Eligible requests to the booking API that kept (good) or broke (bad) its promise.',
+    labels: { result: ['good', 'bad'] },
+    scope: 'shared',
+  },
+  slo_booking_api_excluded_total: {
+    kind: 'counter',
+    unit: 'requests',
+    help: 'Requests to the booking API that the promise does not count, by reason.',
+    labels: { reason: BOOKING_EXCLUSIONS },
+    scope: 'shared',
+  },
+  slo_booking_api_dropped_total: {
+    kind: 'counter',
+    unit: 'requests',
+    help: 'Requests to the booking API that no objective counts: the database was away, and the buffer was full.',
+  },
   slo_error_budget_remaining_ratio: {
     kind: 'gauge',
     unit: 'ratio',
@@ -58,7 +83,7 @@ export const PROMISE_METRICS = {
   slo_bad_calls: {
     kind: 'gauge',
     unit: 'calls',
-    help: 'Bad calls behind slo_burn_rate: the sample, without which one bad call in a quiet hour is a total outage.',
+    help: 'Bad calls or bookings behind slo_burn_rate: the sample, without which a single one in a quiet hour is a total outage.',
     labels: { slo: OBJECTIVES, window: BURN_WINDOWS },
     scope: 'shared',
   },

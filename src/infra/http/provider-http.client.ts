@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import axios, { type AxiosInstance, isAxiosError } from 'axios';
 import { PinoLogger } from 'nestjs-pino';
+import { waitingForThirdParty } from '../../common/context/third-party-time.js';
 import { Observed } from '../../common/decorators/observed.decorator.js';
 import { currentProviderOperation } from '../../common/decorators/provider-call.decorator.js';
 import type { ProviderStatus } from '../../common/metrics/catalogue.js';
@@ -105,17 +106,19 @@ export class ProviderHttp implements OnApplicationShutdown {
     const leaveGate = request.account === undefined ? undefined : this.gates.enter(operation.provider, request.account);
     let connected = false;
     try {
-      const response = await this.axios.request<string>({
-        method: request.method,
-        url: request.url,
-        headers: request.headers,
-        params: request.query,
-        data: request.body,
-        signal: AbortSignal.timeout(request.timeoutMs),
-        transport: transportTelling(() => {
-          connected = true;
+      const response = await waitingForThirdParty(() =>
+        this.axios.request<string>({
+          method: request.method,
+          url: request.url,
+          headers: request.headers,
+          params: request.query,
+          data: request.body,
+          signal: AbortSignal.timeout(request.timeoutMs),
+          transport: transportTelling(() => {
+            connected = true;
+          }),
         }),
-      });
+      );
       const headers = Object.fromEntries(
         Object.entries(response.headers).map(([name, value]) => [name.toLowerCase(), String(value)]),
       );

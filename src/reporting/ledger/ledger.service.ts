@@ -13,6 +13,8 @@ export const TOTALS = [
   'slo_first_sms_events_total',
   'slo_first_sms_bad_total',
   'slo_first_sms_excluded_total',
+  'slo_booking_api_events_total',
+  'slo_booking_api_excluded_total',
 ] as const satisfies readonly MetricName[];
 export type TotalName = (typeof TOTALS)[number];
 

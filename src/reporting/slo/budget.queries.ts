@@ -24,6 +24,17 @@ const STAGE_OF_R = `
   )) end`;
 
 /**
+ * Files the verdicts of `judged` (bucket, tenant_id, kept) under objective $1; in one order everywhere, so that replicas
+ * wait for each other's rows instead of locking each other up.
+ */
+export const FILE_VERDICTS = `
+  insert into reporting.slo_buckets (slo, bucket, tenant_id, good, bad)
+  select $1::text, bucket, tenant_id, count(*) filter (where kept), count(*) filter (where not kept)
+  from judged group by bucket, tenant_id order by bucket, tenant_id
+  on conflict (slo, bucket, tenant_id) do update
+    set good = reporting.slo_buckets.good + excluded.good, bad = reporting.slo_buckets.bad + excluded.bad`;
+
+/**
  * Gives every call that is due its verdict on objective $1 (threshold $2 in seconds), once, and files it under the five
  * minutes of the missed call. Late is bad, and open beyond the threshold is bad, whatever comes later. Where $3 says so,
  * a bad call is told which stage ate its time. Answers the verdicts by stage; a good one has none.
@@ -39,12 +50,7 @@ export const JUDGE = `
       and (first_sms_at is not null or detected_at < now() - $2::float8 * interval '1 second')
     returning tenant_id, date_bin('5 minutes', detected_at, 'epoch') as bucket, bad_stage,
       coalesce(first_sms_at - detected_at <= $2::float8 * interval '1 second', false) as kept
-  ), filed as (
-    insert into reporting.slo_buckets (slo, bucket, tenant_id, good, bad)
-    select $1::text, bucket, tenant_id, count(*) filter (where kept), count(*) filter (where not kept)
-    from judged group by bucket, tenant_id
-    on conflict (slo, bucket, tenant_id) do update
-      set good = reporting.slo_buckets.good + excluded.good, bad = reporting.slo_buckets.bad + excluded.bad
+  ), filed as (${FILE_VERDICTS}
   )
   select kept, bad_stage, count(*)::int as calls from judged group by kept, bad_stage`;
 

@@ -1,9 +1,13 @@
 import type { OBJECTIVES } from '../../common/metrics/labels.js';
 
-export interface FirstSmsObjective {
-  slo: Extract<(typeof OBJECTIVES)[number], `first_sms${string}`>;
-  /** Share of eligible calls that must be answered in time. */
+export interface Objective {
+  slo: (typeof OBJECTIVES)[number];
+  /** Share of what counts that must be in time. */
   target: number;
+}
+
+export interface FirstSmsObjective extends Objective {
+  slo: Extract<Objective['slo'], `first_sms${string}`>;
   thresholdSeconds: number;
 }
 
@@ -20,10 +24,20 @@ const FIRST_SMS_60S = {
   thresholdSeconds: 60,
 } as const satisfies FirstSmsObjective;
 
-/** The promises, as data. */
+/** Those that every missed call is judged on. */
 export const FIRST_SMS_OBJECTIVES: readonly FirstSmsObjective[] = [FIRST_SMS, FIRST_SMS_60S];
 
-/** Rolling window of `slo_first_sms_p95_seconds`, in minutes. */
+/** SLO-2: P95 of the booking API's own time at most 500 ms. */
+export const BOOKING_API = { slo: 'booking_api', target: 0.95, thresholdMs: 500 } as const satisfies Objective & {
+  thresholdMs: number;
+};
+/** What a request that failed counts as in the percentile: the end of the histograms' scale. */
+export const FAILED_BOOKING_MS = 10_000;
+
+/** The promises, as data. */
+export const SLOS: readonly Objective[] = [...FIRST_SMS_OBJECTIVES, BOOKING_API];
+
+/** Rolling window of `slo_first_sms_p95_seconds` and `booking_post_p95_ms`, in minutes. */
 export const P95_WINDOW_MINUTES = 15;
 /** The period that a budget is for, in minutes. */
 export const BUDGET_PERIOD_MINUTES = 30 * 24 * 60;

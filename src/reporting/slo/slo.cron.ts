@@ -4,16 +4,21 @@ import { metrics } from '../../common/metrics/metrics.js';
 import { CronTask } from '../../infra/cron/cron-task.decorator.js';
 import { Database } from '../../infra/database/database.js';
 import { Ledger } from '../ledger/ledger.service.js';
+import { BOOKING_P95, PURGE_SAMPLES } from './booking.queries.js';
+import { BookingSamples } from './booking-samples.service.js';
 import { budgetRemaining, burnRate, timeToExhaustion, type Verdicts } from './budget.policy.js';
 import { COUNT_WINDOWS, JUDGE } from './budget.queries.js';
 import { FIRST_SMS_WINDOW, PROJECTOR_LAG } from './first-sms.queries.js';
 import {
   BUDGET_PERIOD_MINUTES,
   BURN_WINDOWS_MINUTES,
+  FAILED_BOOKING_MS,
   FIRST_SMS,
   FIRST_SMS_OBJECTIVES,
   type FirstSmsObjective,
+  type Objective,
   P95_WINDOW_MINUTES,
+  SLOS,
 } from './objectives.js';
 
 interface FirstSmsWindow {
@@ -28,6 +33,8 @@ interface Judged {
   calls: number;
 }
 
+const PURGED_AT_ONCE = 10_000;
+
 type BurnWindow = keyof typeof BURN_WINDOWS_MINUTES;
 
 /** Computes the objectives from the database, in every replica alike. */
@@ -36,6 +43,7 @@ export class SloCron {
   constructor(
     private readonly database: Database,
     private readonly ledger: Ledger,
+    private readonly bookings: BookingSamples,
   ) {}
 
   @CronTask({ name: 'reporting.slo_first_sms', every: '*/5 * * * * *' })
@@ -55,6 +63,23 @@ export class SloCron {
     });
   }
 
+  /** What this replica has seen goes first: while it cannot, nobody shall read a percentile that lacks it. */
+  @CronTask({ name: 'reporting.slo_booking', every: '*/5 * * * * *' })
+  async computeBooking(): Promise<void> {
+    await metrics.collect('slo_booking', ['booking_post_p95_ms'], async () => {
+      await this.bookings.file();
+      const parameters = [P95_WINDOW_MINUTES, FAILED_BOOKING_MS];
+      const [window] = await this.database.query<{ p95_ms: number | null }>(BOOKING_P95, parameters);
+      if (!window) throw new Error('the objective query answered nothing');
+      metrics.set('booking_post_p95_ms', window.p95_ms ?? Number.NaN);
+    });
+  }
+
+  @CronTask({ name: 'reporting.booking_samples_purge', every: '40 * * * * *' })
+  async purgeBookingSamples(): Promise<void> {
+    await this.database.query(PURGE_SAMPLES, [PURGED_AT_ONCE]);
+  }
+
   @CronTask({ name: 'reporting.slo_budget', every: '*/10 * * * * *' })
   async computeBudgets(): Promise<void> {
     const gauges = [
@@ -64,10 +89,8 @@ export class SloCron {
       'slo_bad_calls',
     ] as const;
     await metrics.collect('slo_budget', gauges, async () => {
-      for (const objective of FIRST_SMS_OBJECTIVES) {
-        await this.judge(objective);
-        await this.publishBudget(objective);
-      }
+      for (const objective of FIRST_SMS_OBJECTIVES) await this.judge(objective);
+      for (const objective of SLOS) await this.publishBudget(objective);
     });
   }
 
@@ -93,7 +116,7 @@ export class SloCron {
     });
   }
 
-  private async publishBudget({ slo, target }: FirstSmsObjective): Promise<void> {
+  private async publishBudget({ slo, target }: Objective): Promise<void> {
     const minutes = [BUDGET_PERIOD_MINUTES, ...Object.values(BURN_WINDOWS_MINUTES)];
     const rows = await this.database.query<Verdicts & { minutes: number }>(COUNT_WINDOWS, [slo, minutes]);
     const over = (window: number): Verdicts => rows.find((row) => row.minutes === window) ?? { good: 0, bad: 0 };

@@ -10,9 +10,6 @@ const POOL = 3;
 const MAX_BYTES = 500_000;
 const MAX_SERIES = 3_000;
 
-/** Nothing happens here that these could tell of. */
-const WITHOUT_SOURCE = ['booking_post_p95_ms'];
-
 /** Those that ask no database. */
 const OF_THE_PROCESS = ['db_pool', 'process_usage'] as const;
 
@@ -65,7 +62,7 @@ describe('the scrape under stress', () => {
     const names = new Set(seriesOf(text).map((series) => series.replace(/\{.*|_(bucket|count|sum)(\{.*|$)/, '')));
     const isOpen = (name: string) =>
       Object.values(METRICS[name as MetricName].labels ?? {}).some((values) => !Array.isArray(values));
-    return Object.keys(METRICS).filter((name) => !names.has(name) && !isOpen(name) && !WITHOUT_SOURCE.includes(name));
+    return Object.keys(METRICS).filter((name) => !names.has(name) && !isOpen(name));
   }
 
   /** The n-th request of a stranger: every method and kind of path in turn, never the same URL twice. */

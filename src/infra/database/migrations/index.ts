@@ -9,6 +9,7 @@ import { InfraOutboxGate20261123100700 } from './20261123100700-infra-outbox-gat
 import { InfraOutboxLanes20261123100800 } from './20261123100800-infra-outbox-lanes.js';
 import { ReportingBadStage20261123100900 } from './20261123100900-reporting-bad-stage.js';
 import { InfraOutboxPace20261128100000 } from './20261128100000-infra-outbox-pace.js';
+import { ReportingBookingSamples20261128100100 } from './20261128100100-reporting-booking-samples.js';
 
 /** In order; listed, because a glob cannot be checked by the compiler and loses the names. */
 export const MIGRATIONS = [
@@ -23,4 +24,5 @@ export const MIGRATIONS = [
   InfraOutboxLanes20261123100800,
   ReportingBadStage20261123100900,
   InfraOutboxPace20261128100000,
+  ReportingBookingSamples20261128100100,
 ];
