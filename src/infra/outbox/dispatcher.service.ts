@@ -275,7 +275,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         for (const delivery of deliveries) this.queue.push(delivery);
         if (isFull) this.fetchAgain = true;
         // The next claim goes out first: runs that never wait for anything would keep it from the socket.
-        setImmediate(() => this.runs.deal());
+        if (this.fetchAgain) setImmediate(this.runs.deal);
+        else this.runs.deal();
       } while (this.fetchAgain);
     } catch (error) {
       this.trouble.failed('claim', error);
