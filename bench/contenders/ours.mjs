@@ -70,6 +70,7 @@ export const contender = {
 
   async install(url, settings) {
     await migrate(url);
+    await withClient(url, (client) => client.query('create table public.business (n bigint)'));
     // The worker's first start makes the day's partitions. Its log level is that of all later ones in this process.
     await (await this.start(url, settings, () => {})).stop();
   },
@@ -117,14 +118,15 @@ export const contender = {
     return this.start(url, { ...settings, env: { ...settings.env, ROLE: 'web' } }, () => {});
   },
 
-  async start(url, { env = {} }, onStart) {
+  async start(url, { env = {}, withBusiness = false }, onStart) {
     const context = await boot(url, env, onStart);
     const [database, outbox] = [context.get(Database), context.get(Outbox)];
     return {
       enqueue: (n) =>
-        database.transaction((tx) =>
-          outbox.publish(tx, Measured, { tenantId: tenantOf(n), orderingKey: `lane-${n}`, payload: { n } }),
-        ),
+        database.transaction(async (tx) => {
+          if (withBusiness) await tx.query('insert into public.business values ($1)', [n]);
+          outbox.publish(tx, Measured, { tenantId: tenantOf(n), orderingKey: `lane-${n}`, payload: { n } });
+        }),
       stop: () => context.close(),
     };
   },
@@ -150,6 +152,12 @@ export async function startPublisher(/** @type {string} */ url, /** @type {Recor
     },
     stop: () => context.close(),
   };
+}
+
+async function withClient(/** @type {string} */ url, /** @type {(client: any) => Promise<unknown>} */ work) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await work(client).finally(() => client.end());
 }
 
 function boot(/** @type {string} */ url, env, onStart) {
