@@ -144,13 +144,7 @@ export class DeliveryRunner {
       return new AppError({ code: 'outbox.deadline', status: 504, message });
     });
     this.deadlines.add(deadline);
-    const run: DeliveryRun = {
-      attempt: delivery.finished + 1,
-      waitMs,
-      get signal() {
-        return deadline.signal;
-      },
-    };
+    const run = new Run(delivery.finished + 1, waitMs, deadline);
     try {
       // Given up, it has been told to stop, and the fence refuses its result; its own writes it must guard itself.
       await deadline.limit(subscription.handle({ ...delivery.event, payload: payload.data }, run));
@@ -163,6 +157,19 @@ export class DeliveryRunner {
       deadline.clear();
       this.deadlines.delete(deadline);
     }
+  }
+}
+
+/** A class, so that the signal is made for those who ask for it, and the getter not once a run. */
+class Run implements DeliveryRun {
+  constructor(
+    readonly attempt: number,
+    readonly waitMs: number,
+    private readonly deadline: RunDeadline,
+  ) {}
+
+  get signal(): AbortSignal {
+    return this.deadline.signal;
   }
 }
 
