@@ -1,5 +1,4 @@
-import { context as otelContext } from '@opentelemetry/api';
-import { getRPCMetadata, RPCType } from '@opentelemetry/core';
+import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { v7 as uuidv7 } from 'uuid';
 import { type Context, currentContext, runInContext } from '../context/context.js';
@@ -7,12 +6,14 @@ import type { WebhookRoute } from '../decorators/webhook.decorator.js';
 import type { AppLogger } from '../logging/logger.js';
 import { HTTP_METHODS, type HttpStatusLabel, type RouteTemplate } from '../metrics/catalogue.js';
 import { metrics } from '../metrics/metrics.js';
+import { beginTrace, type RunningTrace } from '../tracing/spans.js';
 
 /** Routes that would drown the log and the histograms: probes and the scrape itself. */
 const QUIET_ROUTES = /^\/(health|metrics)(\/|$)/;
 
 interface Edge {
   context: Context;
+  trace: RunningTrace | undefined;
   startedAt: number;
   /** Facts for the access line: provider and event id of a webhook. */
   facts: Record<string, unknown>;
@@ -26,20 +27,17 @@ const edges = new WeakMap<FastifyRequest, Edge>();
  */
 export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): void {
   fastify.addHook('onRequest', (request, _reply, done) => {
-    const edge: Edge = {
-      context: { correlationId: uuidv7(), module: moduleOf(request) },
-      startedAt: performance.now(),
-      facts: {},
-    };
+    const context = { correlationId: uuidv7(), module: moduleOf(request) };
+    const trace = runInContext(context, () => serverTrace(request));
+    const edge: Edge = { context, trace, startedAt: performance.now(), facts: {} };
     edges.set(request, edge);
-    nameServerSpan(request);
-    runInContext(edge.context, done);
+    enter(edge, done);
   });
 
   // Reading the body resumes in the socket's own async context; step back into the request's.
   fastify.addHook('preValidation', (request, _reply, done) => {
     const edge = edges.get(request);
-    if (edge && currentContext() !== edge.context) runInContext(edge.context, done);
+    if (edge && currentContext() !== edge.context) enter(edge, done);
     else done();
   });
 
@@ -52,7 +50,7 @@ export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): 
 
   fastify.addHook('onResponse', (request, reply, done) => {
     const edge = edges.get(request);
-    if (edge) runInContext(edge.context, () => record(request, reply, edge, logger));
+    if (edge) enter(edge, () => record(request, reply, edge, logger));
     done();
   });
 }
@@ -75,6 +73,7 @@ function record(request: FastifyRequest, reply: FastifyReply, edge: Edge, logger
   const method = HTTP_METHODS.find((known) => known === request.method) ?? '_OTHER';
   const webhook = webhookOf(request);
   if (webhook) metrics.observe('webhook_handler_duration_ms', latencyMs, { ...webhook, status });
+  endServerSpan(edge, reply.statusCode);
   if (QUIET_ROUTES.test(route)) return;
   metrics.observe('http_request_duration_ms', latencyMs, { route, method, status });
   const level = reply.statusCode >= 500 ? 'error' : reply.statusCode >= 400 ? 'warn' : 'info';
@@ -104,8 +103,31 @@ function moduleOf(request: FastifyRequest): Context['module'] {
   return webhookOf(request)?.provider === 'stripe' ? 'billing' : webhookOf(request) ? 'telephony' : 'infra';
 }
 
-/** Auto-instrumentation names the server span by the method alone; the route is known only here. */
-function nameServerSpan(request: FastifyRequest): void {
-  const metadata = getRPCMetadata(otelContext.active());
-  if (metadata?.type === RPCType.HTTP) metadata.route = routeOf(request);
+function enter(edge: Edge, work: () => void): void {
+  runInContext(edge.context, edge.trace ? () => edge.trace?.run(work) : work);
+}
+
+function serverTrace(request: FastifyRequest): RunningTrace | undefined {
+  const route = routeOf(request);
+  if (QUIET_ROUTES.test(route)) return undefined;
+  const begun = beginTrace(`${request.method} ${route}`, SpanKind.SERVER);
+  begun?.span.setAttributes({
+    'http.request.method': request.method,
+    'http.route': route,
+    'url.path': request.url.split('?', 1)[0],
+    'url.scheme': 'http',
+    'network.protocol.version': request.raw.httpVersion,
+    'user_agent.original': request.headers['user-agent'],
+  });
+  return begun;
+}
+
+function endServerSpan({ trace }: Edge, status: number): void {
+  if (!trace) return;
+  trace.span.setAttribute('http.response.status_code', status);
+  if (status >= 500) {
+    trace.span.setStatus({ code: SpanStatusCode.ERROR });
+    trace.span.setAttribute('error.type', String(status));
+  }
+  trace.span.end();
 }

@@ -2,12 +2,14 @@ import http, { type ClientRequest, Agent as HttpAgent, type IncomingMessage, typ
 import https, { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import axios, { type AxiosInstance, isAxiosError } from 'axios';
+import { SpanKind } from '@opentelemetry/api';
+import axios, { type AxiosInstance, type AxiosResponse, isAxiosError } from 'axios';
 import { PinoLogger } from 'nestjs-pino';
 import { Observed } from '../../common/decorators/observed.decorator.js';
 import { currentProviderOperation } from '../../common/decorators/provider-call.decorator.js';
 import type { ProviderStatus } from '../../common/metrics/catalogue.js';
 import { metrics } from '../../common/metrics/metrics.js';
+import { describeSpan, inSpan } from '../../common/tracing/spans.js';
 import type { Verdict } from '../gates/provider-gate.policy.js';
 import { ProviderGates } from '../gates/provider-gates.service.js';
 
@@ -105,16 +107,8 @@ export class ProviderHttp implements OnApplicationShutdown {
     const leaveGate = request.account === undefined ? undefined : this.gates.enter(operation.provider, request.account);
     let connected = false;
     try {
-      const response = await this.axios.request<string>({
-        method: request.method,
-        url: request.url,
-        headers: request.headers,
-        params: request.query,
-        data: request.body,
-        signal: AbortSignal.timeout(request.timeoutMs),
-        transport: transportTelling(() => {
-          connected = true;
-        }),
+      const response = await this.send(request, () => {
+        connected = true;
       });
       const headers = Object.fromEntries(
         Object.entries(response.headers).map(([name, value]) => [name.toLowerCase(), String(value)]),
@@ -128,6 +122,30 @@ export class ProviderHttp implements OnApplicationShutdown {
       record(failure.kind, { error_code: failure.code, error_message: failure.message });
       throw failure;
     }
+  }
+
+  private send(request: ProviderRequest, onConnected: () => void): Promise<AxiosResponse<string>> {
+    const { hostname, port, protocol } = new URL(request.url);
+    const attributes = {
+      'http.request.method': request.method,
+      // Without the query: texts are asked for by number.
+      'url.full': request.url,
+      'server.address': hostname,
+      'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
+    };
+    return inSpan(request.method, { kind: SpanKind.CLIENT, attributes }, async () => {
+      const response = await this.axios.request<string>({
+        method: request.method,
+        url: request.url,
+        headers: request.headers,
+        params: request.query,
+        data: request.body,
+        signal: AbortSignal.timeout(request.timeoutMs),
+        transport: transportTelling(onConnected),
+      });
+      describeSpan({ 'http.response.status_code': response.status });
+      return response;
+    });
   }
 
   onApplicationShutdown(): void {
