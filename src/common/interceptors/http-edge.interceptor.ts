@@ -1,4 +1,5 @@
-import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
+import type { ServerResponse } from 'node:http';
+import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { v7 as uuidv7 } from 'uuid';
 import { type Context, currentContext, runInContext } from '../context/context.js';
@@ -26,11 +27,13 @@ const edges = new WeakMap<FastifyRequest, Edge>();
  * unmatched routes nor unreadable bodies, and those must be counted, logged and correlated like any other answer.
  */
 export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): void {
-  fastify.addHook('onRequest', (request, _reply, done) => {
+  fastify.addHook('onRequest', (request, reply, done) => {
     const context = { correlationId: uuidv7(), module: moduleOf(request) };
     const trace = runInContext(context, () => serverTrace(request));
     const edge: Edge = { context, trace, startedAt: performance.now(), facts: {} };
     edges.set(request, edge);
+    // Not with the answer: who asked may have gone before it.
+    if (trace) reply.raw.once('close', () => endServerSpan(trace.span, reply.raw));
     enter(edge, done);
   });
 
@@ -73,7 +76,6 @@ function record(request: FastifyRequest, reply: FastifyReply, edge: Edge, logger
   const method = HTTP_METHODS.find((known) => known === request.method) ?? '_OTHER';
   const webhook = webhookOf(request);
   if (webhook) metrics.observe('webhook_handler_duration_ms', latencyMs, { ...webhook, status });
-  endServerSpan(edge, reply.statusCode);
   if (QUIET_ROUTES.test(route)) return;
   metrics.observe('http_request_duration_ms', latencyMs, { route, method, status });
   const level = reply.statusCode >= 500 ? 'error' : reply.statusCode >= 400 ? 'warn' : 'info';
@@ -114,20 +116,20 @@ function serverTrace(request: FastifyRequest): RunningTrace | undefined {
   begun?.span.setAttributes({
     'http.request.method': request.method,
     'http.route': route,
+    // Without the query, which may say whom it is about.
     'url.path': request.url.split('?', 1)[0],
-    'url.scheme': 'http',
+    'url.scheme': request.protocol,
     'network.protocol.version': request.raw.httpVersion,
     'user_agent.original': request.headers['user-agent'],
   });
   return begun;
 }
 
-function endServerSpan({ trace }: Edge, status: number): void {
-  if (!trace) return;
-  trace.span.setAttribute('http.response.status_code', status);
-  if (status >= 500) {
-    trace.span.setStatus({ code: SpanStatusCode.ERROR });
-    trace.span.setAttribute('error.type', String(status));
+function endServerSpan(span: Span, { statusCode, writableFinished }: ServerResponse): void {
+  if (writableFinished) span.setAttribute('http.response.status_code', statusCode);
+  if (writableFinished && statusCode >= 500) {
+    span.setStatus({ code: SpanStatusCode.ERROR });
+    span.setAttribute('error.type', String(statusCode));
   }
-  trace.span.end();
+  span.end();
 }

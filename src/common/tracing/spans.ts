@@ -93,6 +93,12 @@ export function describeSpan(attributes: Attributes): void {
   trace.getActiveSpan()?.setAttributes(attributes);
 }
 
+/** Marks the running span as failed although nothing is thrown. */
+export function failSpan(code: string): void {
+  const span = trace.getActiveSpan();
+  if (span) fail(span, code);
+}
+
 /** The running span as a W3C traceparent, to be stored with an outbox row. */
 export function currentTraceparent(): string | undefined {
   const carrier: { traceparent?: string } = {};

@@ -2,6 +2,7 @@ import type { Span } from '@opentelemetry/api';
 import pg from 'pg';
 import { endStep, isTraced, startStep } from '../../common/tracing/spans.js';
 
+type SelfContained = { text: string; submit: unknown; callback: unknown };
 type Callback = (error: unknown, result?: unknown) => void;
 
 /**
@@ -17,7 +18,6 @@ export class PooledClient extends pg.Client {
     this.on('error', () => {});
   }
 
-  // As the driver's own: with a promise, with a callback in any place, or with a query object that submits itself.
   override query(...args: unknown[]): never {
     const send = super.query as (...args: unknown[]) => never;
     const span = isTraced() ? statementSpan(args[0]) : undefined;
@@ -40,9 +40,10 @@ export class PooledClient extends pg.Client {
   }
 }
 
+/** None for what tells nobody here of its end: a query that submits itself, or has its callback within. */
 function statementSpan(query: unknown): Span | undefined {
-  const text = typeof query === 'string' ? query : (query as { text?: string } | undefined)?.text;
-  if (text === undefined) return undefined;
+  const { text, submit, callback } = typeof query === 'string' ? { text: query } : (query as Partial<SelfContained>);
+  if (text === undefined || submit || callback) return undefined;
   const operation = /\w+/.exec(text)?.[0].toUpperCase() ?? 'EMPTY';
   return startStep(`pg.query:${operation}`, {
     'db.system.name': 'postgresql',

@@ -9,7 +9,7 @@ import { Observed } from '../../common/decorators/observed.decorator.js';
 import { currentProviderOperation } from '../../common/decorators/provider-call.decorator.js';
 import type { ProviderStatus } from '../../common/metrics/catalogue.js';
 import { metrics } from '../../common/metrics/metrics.js';
-import { describeSpan, inSpan } from '../../common/tracing/spans.js';
+import { describeSpan, failSpan, inSpan } from '../../common/tracing/spans.js';
 import type { Verdict } from '../gates/provider-gate.policy.js';
 import { ProviderGates } from '../gates/provider-gates.service.js';
 
@@ -144,6 +144,7 @@ export class ProviderHttp implements OnApplicationShutdown {
         transport: transportTelling(onConnected),
       });
       describeSpan({ 'http.response.status_code': response.status });
+      if (response.status >= 400) failSpan(`${response.status}`);
       return response;
     });
   }
