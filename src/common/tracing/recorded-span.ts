@@ -45,30 +45,40 @@ interface Beginning {
 
 const ids = new RandomIdGenerator();
 const UNSET: SpanStatus = { code: SpanStatusCode.UNSET };
+const NO_EVENTS: readonly TimedEvent[] = [];
+const NO_LINKS: readonly Link[] = [];
 const NO_RESOURCE = emptyResource();
 
 /**
  * A span as a note: nine of ten are thrown away again unread, so it costs as little as possible until somebody wants to
- * read it. Its id is made when it is asked for, its attributes are put together when it is exported; what the unit of
+ * read it; memory above all, because the garbage collector moves whatever waits. Its id is made when it is asked for, its attributes are put together when it is exported; what the unit of
  * work knows by then (its journey, its tenant) is among them.
  */
 export class RecordedSpan implements Span {
   status = UNSET;
   private name: string;
+  private readonly kind: SpanKind;
+  private readonly scope: InstrumentationScope;
+  private readonly parent: RecordedSpan | SpanContext | undefined;
+  private readonly attributes: Attributes | undefined;
   private id: string | undefined;
   private added: Attributes | undefined;
-  private events: readonly TimedEvent[] = [];
-  private links: readonly Link[] = [];
+  private events = NO_EVENTS;
+  private links = NO_LINKS;
   private readonly startedAt: number;
   private endedAt: number | undefined;
 
   constructor(
     readonly trace: LocalTrace,
-    private readonly beginning: Beginning,
+    { name, kind, scope, parent, attributes, startTime }: Beginning,
     private readonly unit: Context | undefined,
   ) {
-    this.name = beginning.name;
-    this.startedAt = this.clock(beginning.startTime);
+    this.name = name;
+    this.kind = kind;
+    this.scope = scope;
+    this.parent = parent;
+    this.attributes = attributes;
+    this.startedAt = this.clock(startTime);
   }
 
   spanContext(): SpanContext {
@@ -139,7 +149,7 @@ export class RecordedSpan implements Span {
 
   /** As it is exported. @param reason why it is, although its trace was not sampled */
   toReadable(reason?: string): ReadableSpan {
-    const { kind, parent, scope, attributes } = this.beginning;
+    const { kind, parent, scope, attributes } = this;
     const context = { ...this.spanContext(), ...(reason && { traceFlags: TraceFlags.SAMPLED }) };
     const startTime = this.timeOf(this.startedAt);
     const endTime = this.timeOf(this.endedAt ?? this.startedAt);

@@ -1,4 +1,4 @@
-import type { Span } from '@opentelemetry/api';
+import type { Attributes, Span } from '@opentelemetry/api';
 import pg from 'pg';
 import { endStep, isTraced, startStep } from '../../common/tracing/spans.js';
 
@@ -44,10 +44,20 @@ export class PooledClient extends pg.Client {
 function statementSpan(query: unknown): Span | undefined {
   const { text, submit, callback } = typeof query === 'string' ? { text: query } : (query as Partial<SelfContained>);
   if (text === undefined || submit || callback) return undefined;
+  const { name, attributes } = described(text);
+  return startStep(name, attributes);
+}
+
+const MAX_DESCRIBED = 1_000;
+const descriptions = new Map<string, { name: string; attributes: Attributes }>();
+
+/** Once for each text: the library writes the same ones anew every time, and waiting spans would keep them all. */
+function described(text: string): { name: string; attributes: Attributes } {
+  const known = descriptions.get(text);
+  if (known) return known;
   const operation = /\w+/.exec(text)?.[0].toUpperCase() ?? 'EMPTY';
-  return startStep(`pg.query:${operation}`, {
-    'db.system.name': 'postgresql',
-    'db.operation.name': operation,
-    'db.query.text': text,
-  });
+  const attributes = { 'db.system.name': 'postgresql', 'db.operation.name': operation, 'db.query.text': text };
+  const description = { name: `pg.query:${operation}`, attributes };
+  if (descriptions.size < MAX_DESCRIBED) descriptions.set(text, description);
+  return description;
 }
