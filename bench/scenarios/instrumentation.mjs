@@ -122,6 +122,8 @@ async function startProduct(settings, /** @type {string} */ databaseUrl) {
     PORT: String(port),
     PUBLIC_BASE_URL: baseUrl,
     DATABASE_URL: databaseUrl,
+    // More than there are connections to it: on a busy machine a webhook shall be slow, not refused.
+    DB_POOL_MAX: '20',
     ...OPS,
     METRICS_USERNAME: 'bench',
     METRICS_PASSWORD: 'not-a-secret-metrics',
