@@ -100,7 +100,7 @@ module.exports = {
       name: 'instrumentation-loads-first',
       severity: 'error',
       comment:
-        'instrumentation.ts runs before everything, so that libraries are patched before they load. It may import ' +
+        'instrumentation.ts runs before everything, so that whatever is traced finds it there. It may import ' +
         'common and nothing else of ours; read what it needs from process.env there.',
       from: { path: INSTRUMENTATION },
       to: { path: '^src/', pathNot: '^src/common/' },

@@ -1,66 +1,37 @@
 /**
- * OpenTelemetry, preloaded (`node --import ./dist/instrumentation.js`) so that it patches libraries before anybody
- * loads them: of ours it imports the tracing folder only. Configured by OpenTelemetry's own variables:
- * `OTEL_EXPORTER_OTLP_ENDPOINT` (without it nothing is recorded or exported), `OTEL_EXPORTER_OTLP_PROTOCOL`
- * (`http/protobuf` or `http/json`), `OTEL_TRACES_SAMPLER_ARG` (share of traces; 0.1 in production, else 1). Traces with
- * a failure in them are exported whatever the share.
+ * OpenTelemetry, preloaded (`node --import ./dist/instrumentation.js`), so that it is there before anything is traced.
+ * Configured by OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT` (without it nothing is recorded or exported),
+ * `OTEL_EXPORTER_OTLP_PROTOCOL` (`http/protobuf` or `http/json`), `OTEL_TRACES_SAMPLER_ARG` (share of traces; 0.1 in
+ * production, else 1). Traces with a failure in them are exported whatever the share.
  */
-import { getNodeAutoInstrumentations } from '@opentelemetry/auto-instrumentations-node';
-import { CompositePropagator } from '@opentelemetry/core';
+import { context, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto';
-import { NodeSDK } from '@opentelemetry/sdk-node';
-import {
-  AlwaysOffSampler,
-  BatchSpanProcessor,
-  createAlwaysRecordSampler,
-  ParentBasedSampler,
-  TraceIdRatioBasedSampler,
-} from '@opentelemetry/sdk-trace';
+import { defaultResource, detectResources, envDetector, hostDetector, processDetector } from '@opentelemetry/resources';
+import { BatchSpanProcessor } from '@opentelemetry/sdk-trace';
 import { installTracing } from './common/tracing/kept-traces.js';
+import { RecordingTracerProvider } from './common/tracing/recording-tracer.js';
 import { RedactingExporter } from './common/tracing/redacting-exporter.js';
 import { TraceKeeper } from './common/tracing/trace-keeper.js';
 
-const production = process.env['NODE_ENV'] === 'production';
 process.env['OTEL_SERVICE_NAME'] ??= 'nevermisscall';
-process.env['OTEL_METRICS_EXPORTER'] = 'none';
-process.env['OTEL_LOGS_EXPORTER'] = 'none';
-process.env['OTEL_SEMCONV_STABILITY_OPT_IN'] ??= 'http,database';
 
-const keeper = process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] ? exportTraces() : undefined;
-const share = Number(process.env['OTEL_TRACES_SAMPLER_ARG'] ?? (production ? 0.1 : 1));
+if (process.env['OTEL_EXPORTER_OTLP_ENDPOINT']) {
+  const share = Number(process.env['OTEL_TRACES_SAMPLER_ARG'] ?? (process.env['NODE_ENV'] === 'production' ? 0.1 : 1));
+  const keeper = new TraceKeeper(processor());
+  trace.setGlobalTracerProvider(new RecordingTracerProvider(keeper, share));
+  // No propagator: a webhook's traceparent is a stranger's, and providers have no use for ours. The outbox carries its own.
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager());
+  installTracing({ keeper, flush: () => keeper.shutdown().catch(() => undefined) });
+}
 
-const sdk = new NodeSDK({
-  // None: a webhook's traceparent is a stranger's, and providers have no use for ours. The outbox carries its own.
-  textMapPropagator: new CompositePropagator(),
-  sampler: keeper
-    ? createAlwaysRecordSampler(new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(share) }))
-    : new AlwaysOffSampler(),
-  spanProcessors: keeper ? [keeper] : [],
-  instrumentations: [
-    getNodeAutoInstrumentations({
-      '@opentelemetry/instrumentation-fs': { enabled: false },
-      '@opentelemetry/instrumentation-net': { enabled: false },
-      '@opentelemetry/instrumentation-dns': { enabled: false },
-      // Declares support for Nest below 12 only and would silently do nothing; our decorators make these spans.
-      '@opentelemetry/instrumentation-nestjs-core': { enabled: false },
-      // Polling queries have no story to belong to.
-      '@opentelemetry/instrumentation-pg': { requireParentSpan: true },
-      '@opentelemetry/instrumentation-pino': { disableLogSending: true },
-      '@opentelemetry/instrumentation-http': {
-        // Twilio's list of messages is asked for by number.
-        redactedQueryParams: ['To', 'From'],
-        ignoreIncomingRequestHook: ({ url }) => /^\/(health|metrics)([/?]|$)/.test(url ?? ''),
-      },
-    }),
-  ],
-});
-sdk.start();
-installTracing({ keeper, flush: () => sdk.shutdown().catch(() => undefined) });
-
-function exportTraces(): TraceKeeper {
+function processor(): BatchSpanProcessor {
+  const resource = defaultResource().merge(
+    detectResources({ detectors: [envDetector, hostDetector, processDetector] }),
+  );
   const json = process.env['OTEL_EXPORTER_OTLP_PROTOCOL'] === 'http/json';
-  const exporter = new RedactingExporter(json ? new JsonExporter() : new ProtobufExporter());
+  const exporter = new RedactingExporter(json ? new JsonExporter() : new ProtobufExporter(), resource);
   const delay = Number(process.env['OTEL_BSP_SCHEDULE_DELAY']);
-  return new TraceKeeper(new BatchSpanProcessor({ exporter, ...(delay > 0 && { scheduledDelayMillis: delay }) }));
+  return new BatchSpanProcessor({ exporter, ...(delay > 0 && { scheduledDelayMillis: delay }) });
 }

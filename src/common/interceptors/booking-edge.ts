@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Context } from '../context/context.js';
 import { coveredMs, noteThirdParties } from '../context/third-party-time.js';
 import type { BookingApiRoute } from '../decorators/booking-api.decorator.js';
+import type { RunningTrace } from '../tracing/spans.js';
 
 /** What became of one request to the booking API, and how long it took. */
 export interface BookingSample {
@@ -27,6 +28,7 @@ export function onBookingSample(server: FastifyInstance, listener: Listener): vo
 
 interface Edge {
   context: Context;
+  trace: RunningTrace | undefined;
   startedAt: number;
   /** When all of the request was there; what its sender takes for that is not ours. */
   receivedAt?: number;
@@ -45,12 +47,15 @@ export function measureBooking(
   reply.raw.prependOnceListener('close', () => {
     const to = performance.now();
     const from = edge.receivedAt ?? to;
-    listeners.get(server)?.({
+    const sample = {
       status: reply.raw.writableFinished ? reply.statusCode : undefined,
       totalMs: to - edge.startedAt,
       ownMs: to - from - coveredMs(waits, { from, to }),
       tenantId: edge.context.tenantId,
       correlationId: edge.context.correlationId,
-    });
+    };
+    const tell = () => listeners.get(server)?.(sample);
+    if (edge.trace) edge.trace.run(tell);
+    else tell();
   });
 }

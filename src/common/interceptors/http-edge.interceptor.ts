@@ -1,5 +1,5 @@
-import { context as otelContext } from '@opentelemetry/api';
-import { getRPCMetadata, RPCType } from '@opentelemetry/core';
+import type { ServerResponse } from 'node:http';
+import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { v7 as uuidv7 } from 'uuid';
 import { type Context, currentContext, runInContext } from '../context/context.js';
@@ -7,6 +7,7 @@ import type { WebhookRoute } from '../decorators/webhook.decorator.js';
 import type { AppLogger } from '../logging/logger.js';
 import { HTTP_METHODS, type HttpStatusLabel, type RouteTemplate } from '../metrics/catalogue.js';
 import { metrics } from '../metrics/metrics.js';
+import { beginTrace, type RunningTrace } from '../tracing/spans.js';
 import { measureBooking } from './booking-edge.js';
 
 /** Routes that would drown the log and the histograms: probes and the scrape itself. */
@@ -14,6 +15,7 @@ const QUIET_ROUTES = /^\/(health|metrics)(\/|$)/;
 
 interface Edge {
   context: Context;
+  trace: RunningTrace | undefined;
   startedAt: number;
   receivedAt?: number;
   /** Facts for the access line: provider and event id of a webhook. */
@@ -28,22 +30,21 @@ const edges = new WeakMap<FastifyRequest, Edge>();
  */
 export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): void {
   fastify.addHook('onRequest', (request, reply, done) => {
-    const edge: Edge = {
-      context: { correlationId: uuidv7(), module: moduleOf(request) },
-      startedAt: performance.now(),
-      facts: {},
-    };
+    const context = { correlationId: uuidv7(), module: moduleOf(request) };
+    const trace = runInContext(context, () => serverTrace(request));
+    const edge: Edge = { context, trace, startedAt: performance.now(), facts: {} };
     edges.set(request, edge);
     measureBooking(fastify, request, reply, edge);
-    nameServerSpan(request);
-    runInContext(edge.context, done);
+    // Not with the answer: who asked may have gone before it.
+    if (trace) reply.raw.once('close', () => endServerSpan(trace.span, reply.raw));
+    enter(edge, done);
   });
 
   // Reading the body resumes in the socket's own async context; step back into the request's.
   fastify.addHook('preValidation', (request, _reply, done) => {
     const edge = edges.get(request);
     if (edge) edge.receivedAt = performance.now();
-    if (edge && currentContext() !== edge.context) runInContext(edge.context, done);
+    if (edge && currentContext() !== edge.context) enter(edge, done);
     else done();
   });
 
@@ -56,7 +57,7 @@ export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): 
 
   fastify.addHook('onResponse', (request, reply, done) => {
     const edge = edges.get(request);
-    if (edge) runInContext(edge.context, () => record(request, reply, edge, logger));
+    if (edge) enter(edge, () => record(request, reply, edge, logger));
     done();
   });
 }
@@ -108,8 +109,31 @@ function moduleOf(request: FastifyRequest): Context['module'] {
   return webhookOf(request)?.provider === 'stripe' ? 'billing' : webhookOf(request) ? 'telephony' : 'infra';
 }
 
-/** Auto-instrumentation names the server span by the method alone; the route is known only here. */
-function nameServerSpan(request: FastifyRequest): void {
-  const metadata = getRPCMetadata(otelContext.active());
-  if (metadata?.type === RPCType.HTTP) metadata.route = routeOf(request);
+function enter(edge: Edge, work: () => void): void {
+  runInContext(edge.context, edge.trace ? () => edge.trace?.run(work) : work);
+}
+
+function serverTrace(request: FastifyRequest): RunningTrace | undefined {
+  const route = routeOf(request);
+  if (QUIET_ROUTES.test(route)) return undefined;
+  const begun = beginTrace(`${request.method} ${route}`, SpanKind.SERVER);
+  begun?.span.setAttributes({
+    'http.request.method': request.method,
+    'http.route': route,
+    // Without the query, which may say whom it is about.
+    'url.path': request.url.split('?', 1)[0],
+    'url.scheme': request.protocol,
+    'network.protocol.version': request.raw.httpVersion,
+    'user_agent.original': request.headers['user-agent'],
+  });
+  return begun;
+}
+
+function endServerSpan(span: Span, { statusCode, writableFinished }: ServerResponse): void {
+  if (writableFinished) span.setAttribute('http.response.status_code', statusCode);
+  if (writableFinished && statusCode >= 500) {
+    span.setStatus({ code: SpanStatusCode.ERROR });
+    span.setAttribute('error.type', String(statusCode));
+  }
+  span.end();
 }

@@ -3,6 +3,7 @@ import { type DestinationStream, type Logger, type LoggerOptions, pino, stdTimeF
 import { currentContext } from '../context/context.js';
 import { AppError, errorCode } from '../errors/app-error.js';
 import { metrics } from '../metrics/metrics.js';
+import { traceFields } from '../tracing/spans.js';
 import { previewBody } from './body-preview.js';
 import { createRedactor, type RedactionKind } from './redactor.js';
 import type { UnmaskedCopy } from './unmasked-copy.js';
@@ -50,12 +51,13 @@ export function createLogger(options: AppLoggerOptions, destination?: Destinatio
 
 function contextFields(): Record<string, unknown> {
   const context = currentContext();
-  if (!context) return { module: 'infra', tenant_id: null, correlation_id: null };
+  if (!context) return { module: 'infra', tenant_id: null, correlation_id: null, ...traceFields() };
   return {
     module: context.module,
     tenant_id: context.tenantId ?? null,
     correlation_id: context.correlationId,
     ...(context.causationId && { causation_id: context.causationId }),
+    ...traceFields(),
   };
 }
 

@@ -6,6 +6,7 @@ import { type JsonRewriter, looksLikeJson, rewriteJson } from './redaction/json-
 import { type KeyClass } from './redaction/key-classes.js';
 import { couldBeBareNumber, findPhones, maskDigits } from './redaction/phone-candidates.js';
 import { type PhoneContext } from './redaction/phone-context.js';
+import { isIdOrTime } from './redaction/protected-shapes.js';
 import { truncateLine } from './redaction/truncate-line.js';
 import { walkValue } from './redaction/walk-value.js';
 
@@ -56,6 +57,11 @@ const NEEDS_PHONES = 1;
 const NEEDS_EMAILS = 2;
 const NEEDS_CREDENTIALS = 4;
 
+/** Texts in which nothing was found: the same few names and values come again with every line. */
+const clean = new Set<string>();
+const CLEAN_LIMIT = 4096;
+const CLEAN_LENGTH = 64;
+
 function inspect(text: string): number {
   let digits = 0;
   let needs = 0;
@@ -82,10 +88,11 @@ export function createRedactor(options: RedactorOptions = {}): Redactor {
   const pass = (text: string, ambient: PhoneContext): string => {
     const needs = inspect(text);
     let out = text;
-    if (needs & NEEDS_CREDENTIALS) {
+    if (needs & NEEDS_CREDENTIALS && !clean.has(text)) {
       const spans = findCredentials(out);
       for (const span of spans) report(span.kind);
       if (spans.length > 0) out = replaceSpans(out, { text: out, origin: null }, spans);
+      else if (needs === NEEDS_CREDENTIALS && text.length <= CLEAN_LENGTH && clean.size < CLEAN_LIMIT) clean.add(text);
     }
     if ((needs & (NEEDS_EMAILS | NEEDS_PHONES)) === 0) return out;
     let folded = foldText(out);
@@ -130,6 +137,7 @@ export function createRedactor(options: RedactorOptions = {}): Redactor {
   };
 
   const plain = (value: string, depth: number): string => {
+    if (isIdOrTime(value)) return value;
     if (depth < MAX_NESTED_JSON && value.length > 4 && looksLikeJson(value)) {
       const rewritten = rewriteJson(value, rewriter(depth + 1));
       if (rewritten !== undefined) return rewritten;

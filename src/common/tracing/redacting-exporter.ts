@@ -1,17 +1,24 @@
 import type { Attributes, AttributeValue } from '@opentelemetry/api';
+import { emptyResource } from '@opentelemetry/resources';
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 import { redactText } from '../logging/redactor.js';
-import { withOverrides } from './trace-keeper.js';
 
 /**
  * The redactor's net under traces: whatever an instrumentation writes into names, attributes, events or status passes
  * it on the way out. If it fails, the span goes without the part that could not be checked.
  */
 export class RedactingExporter implements SpanExporter {
-  constructor(private readonly next: SpanExporter) {}
+  /** @param resource whose spans these are */
+  constructor(
+    private readonly next: SpanExporter,
+    private readonly resource = emptyResource(),
+  ) {}
 
   export(spans: ReadableSpan[], done: Parameters<SpanExporter['export']>[1]): void {
-    this.next.export(spans.map(redacted), done);
+    this.next.export(
+      spans.map((span) => ({ ...redacted(span), resource: this.resource })),
+      done,
+    );
   }
 
   async forceFlush(): Promise<void> {
@@ -24,12 +31,13 @@ export class RedactingExporter implements SpanExporter {
 }
 
 function redacted(span: ReadableSpan): ReadableSpan {
-  return withOverrides(span, {
+  return {
+    ...span,
     name: checked(span.name),
     attributes: checkedAll(span.attributes),
     events: span.events.map((event) => ({ ...event, attributes: checkedAll(event.attributes ?? {}) })),
     status: span.status.message ? { ...span.status, message: checked(span.status.message) } : span.status,
-  });
+  };
 }
 
 function checkedAll(attributes: Attributes): Attributes {

@@ -4,12 +4,12 @@ import {
   defaultTextMapGetter,
   defaultTextMapSetter,
   ROOT_CONTEXT,
+  type Span,
   SpanKind,
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
 import { suppressTracing, W3CTraceContextPropagator } from '@opentelemetry/core';
-import { currentContext } from '../context/context.js';
 import { errorCode } from '../errors/app-error.js';
 
 const tracer = trace.getTracer('nevermisscall');
@@ -23,36 +23,80 @@ export interface SpanOptions {
   parent?: string;
 }
 
+export interface RunningTrace {
+  span: Span;
+  run<T>(work: () => T): T;
+}
+
 /**
- * Runs `work` in a span that carries the correlation and tenant of the current unit of work.
+ * Runs `work` in a span. As every span, it carries the correlation and tenant of the current unit of work.
  * A failure marks the span with the error's code, never with its message.
  */
 export async function inSpan<T>(name: string, options: SpanOptions, work: () => Promise<T> | T): Promise<T> {
   const parent = options.parent
     ? traceContext.extract(ROOT_CONTEXT, { traceparent: options.parent }, defaultTextMapGetter)
     : context.active();
-  const span = tracer.startSpan(name, { kind: options.kind ?? SpanKind.INTERNAL }, parent);
-  // Tracing is off: nothing to describe, to carry along or to end.
+  const span = tracer.startSpan(name, options, parent);
+  // Tracing is off: nothing to carry along or to end.
   if (!span.isRecording()) return await work();
-  span.setAttributes({ ...ours(), ...options.attributes });
   return await context.with(trace.setSpan(parent, span), async () => {
     try {
       return await work();
     } catch (error) {
-      span.setStatus({ code: SpanStatusCode.ERROR, message: errorCode(error) });
-      span.setAttribute('error.type', errorCode(error));
+      fail(span, errorCode(error));
       throw error;
     } finally {
-      // The tenant is often resolved on the way.
-      span.setAttributes(ours());
       span.end();
     }
   });
 }
 
+/** A trace that begins here, whoever is waiting for it; undefined where nothing is recorded. Its owner ends the span. */
+export function beginTrace(name: string, kind: SpanKind): RunningTrace | undefined {
+  const span = tracer.startSpan(name, { kind }, ROOT_CONTEXT);
+  if (!span.isRecording()) return undefined;
+  const within = trace.setSpan(ROOT_CONTEXT, span);
+  return { span, run: (work) => context.with(within, work) };
+}
+
+/** Whether a span is running: what is asked for outside of one has no story to belong to. */
+export function isTraced(): boolean {
+  return trace.getActiveSpan()?.isRecording() ?? false;
+}
+
+/** What a log line says of the running span. */
+export function traceFields(): { trace_id: string; span_id: string } | undefined {
+  const span = trace.getActiveSpan();
+  if (!span) return undefined;
+  const { traceId, spanId } = span.spanContext();
+  return { trace_id: traceId, span_id: spanId };
+}
+
+/** A step without steps of its own, to be ended by its caller. */
+export function startStep(name: string, attributes: Attributes): Span {
+  return tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes });
+}
+
+/** Ends a step, as failed if there is an error: with its code, never with its message. */
+export function endStep(span: Span, error?: unknown): void {
+  if (error) fail(span, errorCode(error));
+  span.end();
+}
+
 /** Runs housekeeping outside of any trace, whosever request happened to start it. */
 export function withoutTrace<T>(work: () => T): T {
   return context.with(suppressTracing(ROOT_CONTEXT), work);
+}
+
+/** Adds to the running span what became known on the way. */
+export function describeSpan(attributes: Attributes): void {
+  trace.getActiveSpan()?.setAttributes(attributes);
+}
+
+/** Marks the running span as failed although nothing is thrown. */
+export function failSpan(code: string): void {
+  const span = trace.getActiveSpan();
+  if (span) fail(span, code);
 }
 
 /** The running span as a W3C traceparent, to be stored with an outbox row. */
@@ -62,12 +106,7 @@ export function currentTraceparent(): string | undefined {
   return carrier.traceparent;
 }
 
-function ours(): Attributes {
-  const current = currentContext();
-  if (!current) return {};
-  return {
-    correlation_id: current.correlationId,
-    ...(current.tenantId && { tenant_id: current.tenantId }),
-    ...(current.causationId && { causation_id: current.causationId }),
-  };
+function fail(span: Span, code: string): void {
+  span.setStatus({ code: SpanStatusCode.ERROR, message: code });
+  span.setAttribute('error.type', code);
 }

@@ -1,12 +1,6 @@
 import { type Attributes, context, ROOT_CONTEXT, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api';
-import {
-  createAlwaysRecordSampler,
-  InMemorySpanExporter,
-  ParentBasedSampler,
-  SimpleSpanProcessor,
-  TraceIdRatioBasedSampler,
-  TracerProvider,
-} from '@opentelemetry/sdk-trace';
+import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
+import { RecordingTracerProvider } from './recording-tracer.js';
 import { RedactingExporter } from './redacting-exporter.js';
 import { KEEP_ATTRIBUTE, TraceKeeper, type TraceKeeperLimits } from './trace-keeper.js';
 
@@ -15,8 +9,7 @@ function setUp(share: number, limits: Partial<TraceKeeperLimits> = {}) {
   const clock = { now: 0 };
   const processor = new SimpleSpanProcessor({ exporter: new RedactingExporter(exporter) });
   const keeper = new TraceKeeper(processor, { maxKeptPerSecond: 1e9, ...limits }, () => clock.now);
-  const sampler = createAlwaysRecordSampler(new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(share) }));
-  const tracer = new TracerProvider({ sampler, spanProcessors: [keeper] }).getTracer('test');
+  const tracer = new RecordingTracerProvider(keeper, share).getTracer('test');
 
   /** Three spans deep: webhook, dispatch, provider; the innermost fails if asked to. */
   function run(outcome: 'fine' | 'error' | Attributes, parent = ROOT_CONTEXT): string {

@@ -1,5 +1,6 @@
-import { type Context, SpanStatusCode, TraceFlags } from '@opentelemetry/api';
-import type { ReadableSpan, Span, SpanProcessor } from '@opentelemetry/sdk-trace';
+import { SpanStatusCode } from '@opentelemetry/api';
+import type { SpanProcessor } from '@opentelemetry/sdk-trace';
+import type { LocalTrace, RecordedSpan } from './recorded-span.js';
 
 /** Why a trace that was not sampled is exported after all. */
 export const KEEP_REASONS = ['error', 'slo_breach', 'elsewhere'] as const;
@@ -26,9 +27,10 @@ export interface TraceKeeperEvents {
   evicted?: (count: number) => void;
 }
 
-interface Entry {
-  startedAt: number;
-  spans: ReadableSpan[];
+interface HeldTrace extends LocalTrace {
+  readonly startedAt: number;
+  /** What waits for a failure; undefined once there is no room for it any more. */
+  spans: RecordedSpan[] | undefined;
 }
 
 const DEFAULT_LIMITS: TraceKeeperLimits = {
@@ -42,10 +44,11 @@ const MAX_REMEMBERED = 10_000;
 
 /**
  * Exports the sampled share of all traces and every trace with a failure in it, whole. Head sampling decides before the
- * failure is known, so everything is recorded, the unsampled part is held back for a while, and one failed span releases all of it, in this process and, through `keep`, in others. Memory is bounded.
+ * failure is known, so everything is recorded, the unsampled part is held back for a while, and one failed span releases
+ * all of it, in this process and, through `keep`, in others. Memory is bounded.
  */
-export class TraceKeeper implements SpanProcessor {
-  private readonly entries = new Map<string, Entry>();
+export class TraceKeeper {
+  private readonly held = new Map<string, HeldTrace>();
   private readonly remembered = new Map<string, number>();
   private readonly limits: TraceKeeperLimits;
   private events: TraceKeeperEvents = {};
@@ -65,43 +68,38 @@ export class TraceKeeper implements SpanProcessor {
     this.events = events;
   }
 
-  onStart(span: Span, parentContext: Context): void {
-    this.next.onStart(span, parentContext);
-    if (isSampled(span)) return;
+  /** What this process has, or will have, of a trace. */
+  open(traceId: string, isSampled: boolean): LocalTrace {
+    const epoch = Date.now() - performance.now();
+    if (isSampled) return { traceId, isSampled, epoch, ended: (span) => this.next.onEnd(span.toReadable()) };
+    const known = this.held.get(traceId);
+    if (known) return known;
     this.expire();
-    const { traceId } = span.spanContext();
-    if (!this.entries.has(traceId)) this.entries.set(traceId, { startedAt: this.now(), spans: [] });
-    if (this.entries.size > this.limits.maxTraces) this.evictOldest();
+    const ended = (span: RecordedSpan) => this.ended(opened, span);
+    const opened: HeldTrace = { traceId, isSampled, epoch, ended, startedAt: this.now(), spans: [] };
+    this.held.set(traceId, opened);
+    if (this.held.size > this.limits.maxTraces) this.evictOldest();
+    return opened;
   }
 
-  onEnd(span: ReadableSpan): void {
-    if (isSampled(span)) {
-      this.next.onEnd(span);
-      return;
-    }
-    const { traceId } = span.spanContext();
+  private ended({ traceId, spans }: HeldTrace, span: RecordedSpan): void {
     const reason = reasonOf(span);
-    if (this.remembered.has(traceId)) {
-      this.next.onEnd(promote(span, 'late'));
-      return;
-    }
-    const entry = this.entries.get(traceId);
-    if (entry && entry.spans.length < this.limits.maxSpansPerTrace) entry.spans.push(span);
-    else this.events.evicted?.(1);
     if (reason) this.keep(traceId, reason);
+    if (this.remembered.has(traceId)) this.next.onEnd(span.toReadable(reason ?? 'late'));
+    else if (spans && spans.length < this.limits.maxSpansPerTrace) spans.push(span);
+    else this.events.evicted?.(1);
   }
 
   /** Releases what is held of a trace, and lets through what is still to come of it. */
   keep(traceId: string, reason: KeepReason): void {
     if (this.remembered.has(traceId)) return;
+    const spans = this.held.get(traceId)?.spans ?? [];
     if (!this.isWithinCap()) {
-      this.events.evicted?.(this.entries.get(traceId)?.spans.length ?? 0);
+      this.events.evicted?.(spans.length);
       return;
     }
     this.remembered.set(traceId, this.now());
-    const entry = this.entries.get(traceId);
-    for (const span of entry?.spans ?? []) this.next.onEnd(promote(span, reason));
-    if (entry) entry.spans = [];
+    for (const span of spans.splice(0)) this.next.onEnd(span.toReadable(reason));
     this.events.promoted?.(reason);
     if (reason !== 'elsewhere') this.events.kept?.(traceId, reason);
   }
@@ -111,7 +109,7 @@ export class TraceKeeper implements SpanProcessor {
   }
 
   shutdown(): Promise<void> {
-    this.entries.clear();
+    this.held.clear();
     return this.next.shutdown();
   }
 
@@ -127,9 +125,9 @@ export class TraceKeeper implements SpanProcessor {
   /** Maps iterate in the order of insertion, so the oldest come first and this ends at the first young one. */
   private expire(): void {
     const now = this.now();
-    for (const [traceId, entry] of this.entries) {
-      if (now - entry.startedAt <= this.limits.ttlMs) break;
-      this.entries.delete(traceId);
+    for (const [traceId, trace] of this.held) {
+      if (now - trace.startedAt <= this.limits.ttlMs) break;
+      this.letGo(traceId, trace);
     }
     for (const [traceId, since] of this.remembered) {
       if (now - since <= REMEMBER_MS && this.remembered.size <= MAX_REMEMBERED) break;
@@ -138,39 +136,21 @@ export class TraceKeeper implements SpanProcessor {
   }
 
   private evictOldest(): void {
-    const [oldest] = this.entries;
+    const [oldest] = this.held;
     if (!oldest) return;
-    this.entries.delete(oldest[0]);
-    this.events.evicted?.(oldest[1].spans.length);
+    this.events.evicted?.(oldest[1].spans?.length ?? 0);
+    this.letGo(...oldest);
+  }
+
+  /** What of it is still running has nothing to wait with any more. */
+  private letGo(traceId: string, trace: HeldTrace): void {
+    this.held.delete(traceId);
+    trace.spans = undefined;
   }
 }
 
-function isSampled(span: ReadableSpan | Span): boolean {
-  return (span.spanContext().traceFlags & TraceFlags.SAMPLED) !== 0;
-}
-
-function reasonOf(span: ReadableSpan): KeepReason | undefined {
-  const asked = span.attributes[KEEP_ATTRIBUTE];
-  const known = KEEP_REASONS.find((reason) => reason === asked);
+function reasonOf(span: RecordedSpan): KeepReason | undefined {
+  const asked = span.addedAttribute(KEEP_ATTRIBUTE);
+  const known = asked === undefined ? undefined : KEEP_REASONS.find((reason) => reason === asked);
   return known ?? (span.status.code === SpanStatusCode.ERROR ? 'error' : undefined);
-}
-
-/** The same span with the sampled flag, without which no processor exports it, and with the reason it was kept for. */
-function promote(span: ReadableSpan, reason: KeepReason | 'late'): ReadableSpan {
-  const context = span.spanContext();
-  return withOverrides(span, {
-    spanContext: () => ({ ...context, traceFlags: context.traceFlags | TraceFlags.SAMPLED }),
-    attributes: { ...span.attributes, 'sampling.reason': reason },
-  });
-}
-
-/** A span that differs in some members. A proxy, because the SDK's spans keep theirs behind getters. */
-export function withOverrides(span: ReadableSpan, overrides: Partial<ReadableSpan>): ReadableSpan {
-  return new Proxy(span, {
-    get(target, key) {
-      if (key in overrides) return overrides[key as keyof ReadableSpan];
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
 }

@@ -1,22 +1,11 @@
-import pg from 'pg';
 import type { DataSourceOptions } from 'typeorm';
 import { MIGRATIONS } from './migrations/index.js';
+import { PooledClient } from './pooled-client.js';
 
 /** No statement may take longer; a stuck one must not hold a webhook past the provider's own limit. */
 export const STATEMENT_TIMEOUT_MS = 8_000;
 /** How long a request waits for a pooled connection before it fails honestly. */
 export const CONNECTION_TIMEOUT_MS = 3_000;
-
-/**
- * Survives being ended between the pool's handing it out and its user's coming to it, which happens when the server says
- * "ready" and "goodbye" in one breath. An `error` that nobody listens to ends the process; the user's query fails anyway.
- */
-class PooledClient extends pg.Client {
-  constructor(settings?: string | pg.ClientConfig) {
-    super(settings);
-    this.on('error', () => {});
-  }
-}
 
 /** Connection settings shared by the pool, the dispatcher and the listener. */
 export function connectionSettings(databaseUrl: string, applicationName: string) {

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
+import { SpanKind } from '@opentelemetry/api';
 import type pg from 'pg';
 import {
   DataSource,
@@ -8,6 +9,7 @@ import {
   type QueryRunner,
   QueryRunnerAlreadyReleasedError,
 } from 'typeorm';
+import { inSpan, isTraced } from '../../common/tracing/spans.js';
 import { asDatabaseError } from './database.errors.js';
 
 /**
@@ -53,7 +55,10 @@ export class Database {
     actions: (() => void)[],
     work: (tx: Transaction) => Promise<T>,
   ): Promise<T> {
-    const client = await runner.connect().catch(refuse);
+    const connecting = isTraced()
+      ? inSpan('pg-pool.connect', { kind: SpanKind.CLIENT }, () => runner.connect())
+      : runner.connect();
+    const client = await connecting.catch(refuse);
     return await new PipelinedTransaction(runner, client, actions).run(work);
   }
 

@@ -2,13 +2,15 @@ import http, { type ClientRequest, Agent as HttpAgent, type IncomingMessage, typ
 import https, { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import axios, { type AxiosInstance, isAxiosError } from 'axios';
+import { SpanKind } from '@opentelemetry/api';
+import axios, { type AxiosInstance, type AxiosResponse, isAxiosError } from 'axios';
 import { PinoLogger } from 'nestjs-pino';
 import { waitingForThirdParty } from '../../common/context/third-party-time.js';
 import { Observed } from '../../common/decorators/observed.decorator.js';
 import { currentProviderOperation } from '../../common/decorators/provider-call.decorator.js';
 import type { ProviderStatus } from '../../common/metrics/catalogue.js';
 import { metrics } from '../../common/metrics/metrics.js';
+import { describeSpan, failSpan, inSpan } from '../../common/tracing/spans.js';
 import type { Verdict } from '../gates/provider-gate.policy.js';
 import { ProviderGates } from '../gates/provider-gates.service.js';
 
@@ -107,16 +109,8 @@ export class ProviderHttp implements OnApplicationShutdown {
     let connected = false;
     try {
       const response = await waitingForThirdParty(() =>
-        this.axios.request<string>({
-          method: request.method,
-          url: request.url,
-          headers: request.headers,
-          params: request.query,
-          data: request.body,
-          signal: AbortSignal.timeout(request.timeoutMs),
-          transport: transportTelling(() => {
-            connected = true;
-          }),
+        this.send(request, () => {
+          connected = true;
         }),
       );
       const headers = Object.fromEntries(
@@ -131,6 +125,31 @@ export class ProviderHttp implements OnApplicationShutdown {
       record(failure.kind, { error_code: failure.code, error_message: failure.message });
       throw failure;
     }
+  }
+
+  private send(request: ProviderRequest, onConnected: () => void): Promise<AxiosResponse<string>> {
+    const { hostname, port, protocol } = new URL(request.url);
+    const attributes = {
+      'http.request.method': request.method,
+      // Without the query: texts are asked for by number.
+      'url.full': request.url,
+      'server.address': hostname,
+      'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
+    };
+    return inSpan(request.method, { kind: SpanKind.CLIENT, attributes }, async () => {
+      const response = await this.axios.request<string>({
+        method: request.method,
+        url: request.url,
+        headers: request.headers,
+        params: request.query,
+        data: request.body,
+        signal: AbortSignal.timeout(request.timeoutMs),
+        transport: transportTelling(onConnected),
+      });
+      describeSpan({ 'http.response.status_code': response.status });
+      if (response.status >= 400) failSpan(`${response.status}`);
+      return response;
+    });
   }
 
   onApplicationShutdown(): void {

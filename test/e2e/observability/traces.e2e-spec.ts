@@ -42,7 +42,12 @@ describe('one waterfall from the webhook to the provider', () => {
     await twilio.messageTo(CALLER);
     await twilio.inboundSms({ from: CALLER, to: BUSINESS, body: 'Is tomorrow at nine free?' });
     // A dispatch ends after everything it caused, so the tracker's is the last of the journey.
-    await eventually(() => collector.named('reporting.first_response').length >= 2, {
+    // The text has its own, in a trace of its own.
+    const ofTheCall = () => {
+      const [webhook] = collector.named('webhook.twilio.voice');
+      return collector.named('reporting.first_response').filter(({ traceId }) => traceId === webhook?.traceId);
+    };
+    await eventually(() => ofTheCall().length >= 2 && collector.named('webhook.twilio.sms_inbound').length >= 1, {
       label: 'the spans have arrived',
     });
     await Promise.all(processes.map((process) => process.kill('SIGTERM')));

@@ -65,6 +65,8 @@ const SID = /[A-Z]{2}[0-9a-fA-F]{32}/y;
 const DATE_TIME =
   /(?:(?:19|20)\d\d([-/.])\d\d\1\d\d|\d\d([-/.])\d\d\2(?:19|20)\d\d)(?!\d)(?:[T_ ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z| ?[+-]\d\d:?\d\d(?! ?\d))?)?/y;
 const IP_ADDRESS = /(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}(?!\.?\d)(?:\/\d{1,2}(?!\d))?(?::\d{1,5}(?!\d))?/y;
+const ID_OR_TIME =
+  /^(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?:19|20)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)$/;
 const SID_LENGTH = 34;
 const SHORTEST_HEX = 16;
 
@@ -86,6 +88,11 @@ export function protectedEnd(text: string, at: number, word: Words, signed: bool
   if (isDateAt(text, at)) return DATE_TIME.lastIndex;
   const dotted = text[at + 1] === '.' || text[at + 2] === '.' || text[at + 3] === '.';
   return dotted && text[at - 1] !== '.' && matches(IP_ADDRESS, text, at) ? IP_ADDRESS.lastIndex : at;
+}
+
+/** Whether a text is a UUID or a time and nothing else, as half the values of a log line are: nothing can be in it. */
+export function isIdOrTime(text: string): boolean {
+  return (text.length === 36 || text.length === 24) && ID_OR_TIME.test(text);
 }
 
 /** Whether a date begins at `at`. */
