@@ -32,14 +32,14 @@ export interface RunningTrace {
  * Runs `work` in a span. As every span, it carries the correlation and tenant of the current unit of work.
  * A failure marks the span with the error's code, never with its message.
  */
-export async function inSpan<T>(name: string, options: SpanOptions, work: () => Promise<T> | T): Promise<T> {
+export function inSpan<T>(name: string, options: SpanOptions, work: () => Promise<T> | T): Promise<T> {
   const parent = options.parent
     ? traceContext.extract(ROOT_CONTEXT, { traceparent: options.parent }, defaultTextMapGetter)
     : context.active();
   const span = tracer.startSpan(name, options, parent);
   // Tracing is off: nothing to carry along or to end.
-  if (!span.isRecording()) return await work();
-  return await context.with(trace.setSpan(parent, span), async () => {
+  if (!span.isRecording()) return settledAs(work);
+  return context.with(trace.setSpan(parent, span), async () => {
     try {
       return await work();
     } catch (error) {
@@ -49,6 +49,14 @@ export async function inSpan<T>(name: string, options: SpanOptions, work: () => 
       span.end();
     }
   });
+}
+
+function settledAs<T>(work: () => Promise<T> | T): Promise<T> {
+  try {
+    return Promise.resolve(work());
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }
 
 /** A trace that begins here, whoever is waiting for it; undefined where nothing is recorded. Its owner ends the span. */

@@ -76,6 +76,11 @@ export class ClaimFloor {
   }
 }
 
-function isBefore(one: Place, other: Place): boolean {
-  return one.at < other.at || (one.at === other.at && BigInt(one.id) < BigInt(other.id));
+export function isBefore(one: Place, other: Place): boolean {
+  return one.at < other.at || (one.at === other.at && isLess(one.id, other.id));
+}
+
+/** Of whole numbers as text, without leading zeros. */
+function isLess(one: string, other: string): boolean {
+  return one.length === other.length ? one < other : one.length < other.length;
 }

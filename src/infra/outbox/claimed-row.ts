@@ -1,5 +1,5 @@
 import type { EventName } from '../../common/metrics/catalogue.js';
-import type { Place } from './claim-floor.js';
+import { isBefore, type Place } from './claim-floor.js';
 import { type Delivery, laneOf } from './delivery.js';
 
 /** A row as the claim answers it, by position: rows by name cost the driver a third of the time that a claim takes here. */
@@ -64,7 +64,6 @@ export function deliveryOf(row: ClaimedRow, heldSince: number): Delivery {
 /** How far a claim has come in the line; undefined when it found nothing. */
 export function lastPlace(rows: readonly ClaimedRow[]): Place | undefined {
   let last: Place | undefined;
-  // In the order of their ids, so that the later of two equals is the further one.
-  for (const [id, , , , , , , , , at] of rows) if (!last || at >= last.at) last = { at, id };
+  for (const [id, , , , , , , , , at] of rows) if (!last || isBefore(last, { at, id })) last = { at, id };
   return last;
 }

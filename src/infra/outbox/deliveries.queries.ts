@@ -64,7 +64,7 @@ const claimOf = (ids: string) => `
     returning d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber, d.gate, d.last_error, d.due_at,
       d.available_at, d.event_id, d.event_name, d.tenant_id, d.created_at, d.ordering_key
   )
-  select ${RETURNED} from claimed d left join infra.outbox_events e using (event_id) order by d.delivery_id`;
+  select ${RETURNED} from claimed d left join infra.outbox_events e using (event_id)`;
 
 /**
  * Claims up to $3 due heads of lanes for owner $1, leased for $2 ms, passing over the tenants in $4, of which it holds

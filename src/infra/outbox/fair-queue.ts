@@ -57,9 +57,8 @@ export class FairQueue {
   /** The next row of the tenant whose turn it is, from a lane that is free; marks the lane busy. */
   take(): Delivery | undefined {
     for (const [tenant, rows] of this.tenants) {
-      const index = rows.findIndex((delivery) => this.isFree(delivery) && !this.isSuspected(delivery.lane));
-      if (index < 0) continue;
-      const [delivery] = rows.splice(index, 1);
+      const [first] = rows;
+      const delivery = first && this.mayStart(first) ? rows.shift() : this.takeLater(rows);
       if (!delivery) continue;
       // To the back of the line: a Map iterates in insertion order.
       this.tenants.delete(tenant);
@@ -104,6 +103,15 @@ export class FairQueue {
     }
     for (const delivery of out) this.forget(delivery);
     return out;
+  }
+
+  private takeLater(rows: Delivery[]): Delivery | undefined {
+    const index = rows.findIndex((delivery) => this.mayStart(delivery));
+    return index < 0 ? undefined : rows.splice(index, 1)[0];
+  }
+
+  private mayStart(delivery: Delivery): boolean {
+    return this.isFree(delivery) && !this.isSuspected(delivery.lane);
   }
 
   private isSuspected(lane: string): boolean {
