@@ -137,7 +137,7 @@ export class OutboxNotifier {
 
   constructor(
     private readonly query: (sql: string) => Promise<unknown>,
-    private readonly intervalMs = 25,
+    private readonly intervalMs = 20,
   ) {}
 
   notify(): void {
