@@ -73,6 +73,21 @@ describe('the claim floor', () => {
       expect(floor.next([])).toEqual(place(1 * SECOND, 100));
     });
 
+    it('begins at the present after it found nothing but of the tenant, which is not forgotten', () => {
+      const floor = raised(place(1 * SECOND, 100));
+      floor.claimed(floor.next(A), { last: undefined, isFull: false, sentAt: 60 * SECOND });
+      expect(floor.next(A)).toEqual({ at: 59.9 * SECOND, id: '0' });
+      expect(floor.next([])).toEqual(place(1 * SECOND, 100));
+    });
+
+    it('stays where it is after it found nothing while the time is not known, or while nobody crowds', () => {
+      const floor = raised(place(1 * SECOND, 100));
+      floor.claimed(floor.next([]), { last: undefined, isFull: false, sentAt: 60 * SECOND });
+      expect(floor.next([])).toEqual(place(1 * SECOND, 100));
+      floor.claimed(floor.next(A), { last: undefined, isFull: false });
+      expect(floor.next(A)).toEqual(place(1 * SECOND, 100));
+    });
+
     it('works off what was passed over batch by batch, the others from where they were in between', () => {
       const floor = raised(place(1 * SECOND, 100));
       floor.claimed(floor.next(A), { last: place(9 * SECOND, 500), isFull: false });

@@ -4,10 +4,14 @@ export interface Place {
   id: string;
 }
 
-/** What a claim came to: the last row in line that it took, if any, and whether it took as many as it could. */
+/** What a claim came to. */
 export interface Claimed {
+  /** The last row in line that it took, if any. */
   last: Place | undefined;
+  /** It took as many as it could. */
   isFull: boolean;
+  /** When it was sent, in microseconds; undefined when that is not known on the database's clock. */
+  sentAt?: number | undefined;
 }
 
 const START: Place = { at: 0, id: '0' };
@@ -36,13 +40,15 @@ export class ClaimFloor {
   }
 
   /** Takes in what the claim that began at `from` found. */
-  claimed(from: Place, { last, isFull }: Claimed): void {
+  claimed(from: Place, { last, isFull, sentAt }: Claimed): void {
     const isCrowded = this.crowding.length > 0;
     if (from === this.passedOver) {
       if (!isCrowded) this.passedOver = isFull ? last : undefined;
       return;
     }
     if (isCrowded) this.passedOver ??= from;
+    // All that is there is of those who crowd: the next claim without them need not read it again.
+    if (!last && isCrowded && sentAt !== undefined) this.looked(sentAt, undefined);
     if (!last) return;
     this.raise(isFull ? last : { at: last.at - LATE_COMMIT_US, id: '0' });
   }

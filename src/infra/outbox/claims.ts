@@ -15,6 +15,8 @@ export class Claims {
   /** Tenants that the last claim passed over. */
   private crowding: readonly string[] = [];
   private discoverFrom = 0;
+  /** From `performance.now()` in microseconds to the database's clock, or a little less. */
+  private clockOffset: number | undefined;
 
   constructor(
     private readonly pool: pg.Pool,
@@ -29,11 +31,13 @@ export class Claims {
     const { full, toProbe } = this.gates.narrow(this.queue.heldFor);
     this.crowding = this.queue.crowding(tenantShare);
     const from = this.floor.next([...this.crowding, ...full]);
+    const offset = this.clockOffset;
+    const sentAt = offset === undefined ? undefined : Math.floor(performance.now() * 1_000 + offset);
     const values = [instance, leaseMs, room, this.crowding, full, from.at, from.id];
     const claim = { name: 'outbox-claim', text: CLAIM, values, rowMode: 'array' as const };
     const { rows } = await this.pool.query<ClaimedRow>(claim);
     const isFull = rows.length === room;
-    this.floor.claimed(from, { last: lastPlace(rows), isFull });
+    this.floor.claimed(from, { last: lastPlace(rows), isFull, sentAt });
     if (toProbe.length > 0) {
       const probes = {
         ...claim,
@@ -61,6 +65,7 @@ export class Claims {
     });
     this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
     for (const { looked_at: lookedAt, at, delivery_id: id } of rows) {
+      this.clockOffset = lookedAt - performance.now() * 1_000;
       this.floor.looked(lookedAt, at === null ? undefined : { at, id });
     }
     return rows.some(({ at }) => at !== null);

@@ -33,6 +33,28 @@ describe('several processes on one database', () => {
     expect(web.handlers.starts).toEqual([]);
   });
 
+  it('waits for the disk with what must survive the server, and not with leases', async () => {
+    await outbox.db.query(`
+      create table public.commits (operation text, waits text);
+      create function public.note_commit() returns trigger language plpgsql as $$ begin
+        insert into public.commits values (tg_op, current_setting('synchronous_commit'));
+        return null;
+      end $$;
+      create trigger noted after insert or update or delete on infra.outbox_deliveries
+        for each row execute function public.note_commit()`);
+    const web = await outbox.process('web', { ROLE: 'web' });
+    await outbox.process('worker', { ROLE: 'worker' });
+    await web.publish('durable', 1);
+    await outbox.drained();
+    await outbox.db.query('drop trigger noted on infra.outbox_deliveries');
+    const { rows } = await outbox.db.query('select distinct operation, waits from public.commits order by operation');
+    expect(rows).toEqual([
+      { operation: 'DELETE', waits: 'on' },
+      { operation: 'INSERT', waits: 'on' },
+      { operation: 'UPDATE', waits: 'off' },
+    ]);
+  });
+
   it('finds by polling what no notification announced', async () => {
     const worker = await outbox.process('worker', { ROLE: 'worker', OUTBOX_POLL_MS: '200' });
     await outbox.insertRows(1, { keyPrefix: 'silent' });

@@ -48,9 +48,12 @@ describe('the first-SMS objective', () => {
     );
     const extra =
       table === 'outbox_deliveries'
-        ? 'due_at, available_at'
+        ? 'lane, due_at, available_at'
         : 'delivery_id, created_at, attempts, reason, error_code, fingerprint';
-    const values = table === 'outbox_deliveries' ? 'now(), now()' : `1, now(), 6, 'r', 'c', 'f'`;
+    const values =
+      table === 'outbox_deliveries'
+        ? `infra.outbox_lane('reporting.first_response', 'k'), now(), now()`
+        : `1, now(), 6, 'r', 'c', 'f'`;
     await db.query(
       `insert into infra.${table} (event_id, event_name, subscriber, tenant_id, ordering_key, ${extra})
        values ($1, $2, 'reporting.first_response', $1, 'k', ${values})`,
