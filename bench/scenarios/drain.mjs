@@ -6,7 +6,7 @@ import { median } from '../lib/statistics.mjs';
 import { until, within } from '../lib/wait.mjs';
 
 const DRAIN_DEADLINE_MS = 40_000;
-const BUDGET_MS = 110_000;
+const BUDGET_MS = 170_000;
 
 /** @type {import('../lib/contend.mjs').Entry[]} */
 const LINE_UP = [

@@ -14,7 +14,7 @@ const WARM_UP_SECONDS = 2;
 const WARM_UP_WEBHOOKS = 1_000;
 const SECONDS = 5;
 const READY_DEADLINE_MS = 20_000;
-const BUDGET_MS = 160_000;
+const BUDGET_MS = 240_000;
 /** Kernel ticks of /proc/<pid>/stat a second: 100 on every Linux that Node supports. */
 const TICKS_PER_SECOND = 100;
 const NUMBER = '+12125550100';
