@@ -90,4 +90,25 @@ describe('fairness', () => {
       await client.end();
     }
   });
+
+  it('looks each event up by its key, also while statistics take the partition for empty', async () => {
+    await outbox.db.query('truncate infra.outbox_deliveries, infra.outbox_events');
+    await outbox.db.query('vacuum analyze infra.outbox_events');
+    const client = new pg.Client({ connectionString: outbox.url, options: PINNED_PLANS });
+    await client.connect();
+    try {
+      await client.query(`prepare claim (int, int, int, uuid[], text[], bigint, bigint) as ${CLAIM}`);
+      await client.query(`execute claim (1, 15000, 100, '{}', '{}', 0, 0)`);
+      await outbox.insertRows(1_000);
+      await client.query('begin');
+      const { rows } = await client.query(
+        `explain (analyze, format json) execute claim (1, 15000, 100, '{}', '{}', 0, 0)`,
+      );
+      const plan = JSON.stringify(rows[0]['QUERY PLAN'][0].Plan);
+      expect(plan).toContain('outbox_events');
+      expect(plan).not.toContain('Rows Removed by Join Filter');
+    } finally {
+      await client.end();
+    }
+  });
 });
