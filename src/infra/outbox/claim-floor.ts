@@ -87,6 +87,6 @@ export function isBefore(one: Place, other: Place): boolean {
 }
 
 /** Of whole numbers as text, without leading zeros. */
-function isLess(one: string, other: string): boolean {
+export function isLess(one: string, other: string): boolean {
   return one.length === other.length ? one < other : one.length < other.length;
 }

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { ProviderGates } from '../gates/provider-gates.service.js';
-import { ClaimFloor } from './claim-floor.js';
+import { ClaimFloor, isLess } from './claim-floor.js';
 import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
 import { CLAIM, CLAIM_PROBES, FIRST_CLAIMABLE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
@@ -48,6 +48,8 @@ export class Claims {
       rows.push(...(await this.pool.query<ClaimedRow>(probes)).rows);
     }
     const now = performance.now();
+    // Postgres answers in the order of whichever index it went by; nearly always it is this one.
+    rows.sort(([one], [other]) => (isLess(one, other) ? -1 : 1));
     return { deliveries: rows.map((row) => deliveryOf(row, now)), isFull };
   }
 
