@@ -50,9 +50,10 @@ const NO_LINKS: readonly Link[] = [];
 const NO_RESOURCE = emptyResource();
 
 /**
- * A span as a note: nine of ten are thrown away again unread, so it costs as little as possible until somebody wants to
- * read it; memory above all, because the garbage collector moves whatever waits. Its id is made when it is asked for, its attributes are put together when it is exported; what the unit of
- * work knows by then (its journey, its tenant) is among them.
+ * A span as a note: nine of ten are thrown away again unread, so it costs as little as possible until somebody wants
+ * to read it; memory above all, because the garbage collector moves whatever waits. Its id is made when it is asked
+ * for, its attributes are put together when it is exported; what the unit of work knows by then (its journey, its
+ * tenant) is among them.
  */
 export class RecordedSpan implements Span {
   status = UNSET;

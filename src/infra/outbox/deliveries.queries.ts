@@ -4,8 +4,9 @@
  */
 
 /**
- * Start-up options of the connections that these run on. The claim reads its index in order and stops when it has enough, whatever the statistics say, and is not planned anew
- * each time. A scan of the table, or of a bitmap that is sorted afterwards, reads everything that is due.
+ * Start-up options of the connections that these run on. The claim reads its index in order and stops when it has
+ * enough, whatever the statistics say, and is not planned anew each time. A scan of the table, or of a bitmap that is
+ * sorted afterwards, reads everything that is due.
  */
 export const PINNED_PLANS = [
   ...['seqscan', 'bitmapscan', 'hashjoin', 'mergejoin'].map((path) => `-c enable_${path}=off`),
