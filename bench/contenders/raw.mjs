@@ -47,16 +47,24 @@ export const contender = {
 
   left: 'select count(*)::int as left from jobs',
 
-  async producer(url) {
-    const pool = new pg.Pool({ connectionString: url });
-    return { enqueue: (n) => pool.query({ name: 'insert', text: INSERT, values: [{ n }] }), stop: () => pool.end() };
+  async producer(url, { listen = false }) {
+    const pool = new pg.Pool({ connectionString: url, pipeline: true });
+    return {
+      async enqueue(n) {
+        const client = await pool.connect();
+        const inserted = client.query({ name: 'insert', text: INSERT, values: [{ n }] });
+        const told = listen && client.query({ name: 'tell', text: TELL }).catch(() => {});
+        await inserted.finally(() => Promise.resolve(told).then(() => client.release()));
+      },
+      stop: () => pool.end(),
+    };
   },
 
   /**
    * `connections` loops that claim a batch, call the handler for each row, and delete the batch, until nothing is left;
-   * with `pollMs` they look again after that time.
+   * with `pollMs` they look again after that time, and with `listen` when they are told.
    */
-  async start(url, { connections = 4, batch = 100, transaction = false, pollMs = 0 }, onStart) {
+  async start(url, { connections = 4, batch = 100, transaction = false, pollMs = 0, listen = false }, onStart) {
     const pool = new pg.Pool({ connectionString: url, max: transaction ? 10 : connections });
     await Promise.all(
       (await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()))).map((client) =>
@@ -64,11 +72,12 @@ export const contender = {
       ),
     );
     let stopped = false;
+    const ears = listen ? await listenTo(url) : undefined;
     const loop = async (/** @type {number} */ owner) => {
       while (!stopped) {
         const { rows } = await pool.query({ name: 'claim', text: CLAIM, values: [batch, owner] });
-        if (rows.length === 0 && pollMs === 0) return;
-        if (rows.length === 0) await pause(pollMs);
+        if (rows.length === 0 && pollMs === 0 && !ears) return;
+        if (rows.length === 0) await (ears ? ears.told() : pause(pollMs));
         if (rows.length === 0) continue;
         for (const { payload } of rows) await onStart(payload.n);
         const values = [rows.map(({ id }) => id), rows.map(({ fence }) => fence)];
@@ -80,6 +89,7 @@ export const contender = {
       enqueue: (n) => (transaction === 'four trips' ? fourTrips(pool, n, onStart) : oneStatement(pool, n, onStart)),
       async stop() {
         stopped = true;
+        await ears?.stop();
         await Promise.all(loops);
         await pool.end();
       },
@@ -87,6 +97,27 @@ export const contender = {
   },
 };
 
+/** @returns what resolves when somebody has told us something since the last time, or when it is over */
+async function listenTo(url) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query('listen jobs');
+  let next = Promise.withResolvers();
+  client.on('notification', () => next.resolve(undefined));
+  return {
+    async told() {
+      await next.promise;
+      next = Promise.withResolvers();
+    },
+    async stop() {
+      next.resolve(undefined);
+      await client.end();
+    },
+  };
+}
+
+/** Behind the insert, not in its transaction, and not waiting for the disk once more. */
+const TELL = "select set_config('synchronous_commit', 'off', true), pg_notify('jobs', '')";
 const INSERT = 'insert into jobs (payload) values ($1)';
 
 /** A handler called the moment the commit is known: no hand-over can be faster. */

@@ -11,7 +11,13 @@ const QUIET = { env: { LOG_LEVEL: 'warn' } };
 
 /** @type {import('../lib/contend.mjs').Entry[]} */
 const LINE_UP = [
-  { name: 'ours, defaults, as quiet as the others', contender: 'ours', settings: QUIET, against: true },
+  {
+    name: 'floor: an insert, a NOTIFY behind it, a claim',
+    contender: 'raw',
+    settings: { connections: 1, listen: true },
+    against: true,
+  },
+  { name: 'ours, defaults, as quiet as the others', contender: 'ours', settings: QUIET },
   {
     name: 'ours as shipped: defaults, a log line each, tracing on',
     contender: 'ours',
@@ -50,8 +56,8 @@ export const scenario = {
 
 Milliseconds from just before the enqueue is sent in one process to the start of its handler in another, on the clock
 that both share; ${rounds(first.length)}. Idle: ${IDLE_JOBS} jobs a round, 20 to 40 ms apart. At ${RATE_PER_SECOND}/s: ${Math.min(seconds, 5)} s a round. Ours: the enqueuing process
-runs no dispatcher (\`ROLE=web\`) and wakes the other after the commit, so that a job costs a commit, a notification, a
-claim. "x" is p50 to the p50 of the first row.
+runs no dispatcher (\`ROLE=web\`) and wakes the other behind the commit, so that a job costs a commit, a notification, a
+claim; at most one notification each 20 ms, the floor one for each job. "x" is p50 to the floor's.
 
 ${contendersTable(results, latencyHeader(`${RATE_PER_SECOND}/s`), (values) => latencyCells(values, first))}`;
   },

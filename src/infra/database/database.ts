@@ -29,6 +29,11 @@ export interface Transaction {
    * failure fails the transaction.
    */
   beforeCommit(send: (query: Query) => Promise<void>): void;
+  /**
+   * Called by what is sent before the commit: `send` sends one statement right behind the COMMIT, in the same packet but a
+   * transaction of its own. Nobody waits for it, and its failure is nobody's; it goes out even if the commit then fails.
+   */
+  behindCommit(send: (query: Query) => Promise<unknown>): void;
   /** Runs after the commit succeeded, and not at all after a rollback. Must not throw. */
   afterCommit(action: () => void): void;
 }
@@ -44,22 +49,21 @@ export class Database {
    */
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     const runner = this.dataSource.createQueryRunner();
-    const actions: (() => void)[] = [];
-    const result = await this.inTransaction(runner, actions, work).finally(() => runner.release());
-    for (const action of actions) action();
+    const ends: Ends = { actions: [], trailing: [] };
+    const result = await this.inTransaction(runner, ends, work).finally(() => {
+      if (ends.trailing.length === 0) return runner.release();
+      void Promise.all(ends.trailing).then(() => runner.release());
+    });
+    for (const action of ends.actions) action();
     return result;
   }
 
-  private async inTransaction<T>(
-    runner: QueryRunner,
-    actions: (() => void)[],
-    work: (tx: Transaction) => Promise<T>,
-  ): Promise<T> {
+  private async inTransaction<T>(runner: QueryRunner, ends: Ends, work: (tx: Transaction) => Promise<T>): Promise<T> {
     const connecting = isTraced()
       ? inSpan('pg-pool.connect', { kind: SpanKind.CLIENT }, () => runner.connect())
       : runner.connect();
     const client = await connecting.catch(refuse);
-    return await new PipelinedTransaction(runner, client, actions).run(work);
+    return await new PipelinedTransaction(runner, client, ends).run(work);
   }
 
   /** One statement, in a transaction of its own. */
@@ -77,18 +81,27 @@ function refuse(error: unknown): never {
   throw asDatabaseError(error);
 }
 
+/** What a transaction leaves behind. */
+interface Ends {
+  /** To be done after the commit. */
+  readonly actions: (() => void)[];
+  /** Statements behind the commit, whose connection is still theirs. */
+  readonly trailing: Promise<unknown>[];
+}
+
 /**
  * BEGIN travels with the first statement and COMMIT with the last ones: the connection is in pipeline mode. A statement
  * that is the only one is a transaction by itself, and work that sends none needs none.
  */
 class PipelinedTransaction implements Transaction {
   private readonly sends: ((query: Query) => Promise<void>)[] = [];
+  private readonly followers: ((query: Query) => Promise<unknown>)[] = [];
   private begun: Promise<unknown> | undefined;
 
   constructor(
     private readonly runner: QueryRunner,
     private readonly client: pg.ClientBase,
-    private readonly actions: (() => void)[],
+    private readonly ends: Ends,
   ) {}
 
   get manager(): EntityManager {
@@ -108,14 +121,18 @@ class PipelinedTransaction implements Transaction {
     this.sends.push(send);
   }
 
+  behindCommit(send: (query: Query) => Promise<unknown>): void {
+    this.followers.push(send);
+  }
+
   afterCommit(action: () => void): void {
-    this.actions.push(action);
+    this.ends.actions.push(action);
   }
 
   async run<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     try {
       const result = await work(this);
-      await (this.begun || this.sends.length > 1 ? this.commit() : this.sends[0]?.(this.once()));
+      await (this.begun || this.sends.length > 1 ? this.commit() : this.sendOnly());
       return result;
     } catch (error) {
       if (this.begun) await this.client.query('rollback').catch(() => {});
@@ -131,16 +148,31 @@ class PipelinedTransaction implements Transaction {
   }
 
   private async commit(): Promise<void> {
-    const [sent, committed] = this.inOnePacket(() => [
-      this.sends.map((send) => send(this.query)),
-      this.client.query('commit').catch(refuse),
-    ]);
+    const [sent, committed] = this.inOnePacket(() => {
+      const sent = this.sends.map((send) => send(this.query));
+      const committed = this.client.query('commit').catch(refuse);
+      this.follow();
+      return [sent, committed];
+    });
     // All of them, or a second failure would be nobody's.
     const outcomes = await Promise.allSettled([this.begun, ...sent, committed]);
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failure) throw failure.reason;
     // Postgres answers the commit of a failed transaction with a rollback, and no error.
     if ((await committed).command !== 'COMMIT') throw new Error('the transaction had failed and was rolled back');
+  }
+
+  /** The only statement, which is a transaction by itself. */
+  private sendOnly(): Promise<void> | undefined {
+    return this.inOnePacket(() => {
+      const sent = this.sends[0]?.(this.once());
+      this.follow();
+      return sent;
+    });
+  }
+
+  private follow(): void {
+    for (const send of this.followers) this.ends.trailing.push(send(this.send).catch(() => {}));
   }
 
   private inOnePacket<T>(send: () => T): T {

@@ -32,7 +32,13 @@ const SWEEP_MS = 250;
 const SWEEP_AFTER_RECONNECT_MS = 1_500;
 const RENEW_MS = 1_000;
 /** How often to look for what the claims do not see. */
-const DISCOVERY_MS = 1_000;
+const DISCOVERY_MS = 500;
+/**
+ * Wake-ups come 20 ms apart at most (`OutboxNotifier`): for so long after one that found something, we look again by
+ * ourselves, so often.
+ */
+const BUSY_MS = 20;
+const BUSY_LOOK_MS = 3;
 const CLAIM_RETRY_MS = 250;
 /** Rows held in memory at most, and at least this many batches; beyond, rows are written due and unowned. */
 const MIN_CAPACITY = 500;
@@ -71,6 +77,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private stopping: Promise<void> | undefined;
   private fetching = false;
   private fetchAgain = false;
+  private foundAt = Number.NEGATIVE_INFINITY;
+  private busyLook: NodeJS.Timeout | undefined;
   /** The last claim had no room: claimed again as soon as there is some. */
   private starved = false;
 
@@ -162,6 +170,11 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.runs.deal();
   }
 
+  /** Whether the others may be told right now, by the caller itself, in the packet of its commit. */
+  takeTurn(): boolean {
+    return this.notifier.takeTurn();
+  }
+
   /** There are rows for anybody: look ourselves, and tell the others. */
   nudge(): void {
     this.wake();
@@ -180,6 +193,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   }
 
   private look(): void {
+    clearTimeout(this.busyLook);
+    this.busyLook = undefined;
     // A new session looks by itself.
     if (this.instance === undefined || this.stopping) return;
     if (this.fetching) {
@@ -273,11 +288,13 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         this.trouble.worked('claim');
         if (instance !== this.instance) continue; // Claimed for an identity that is over: given back as orphans.
         for (const delivery of deliveries) this.queue.push(delivery);
+        if (deliveries.length > 0) this.foundAt = performance.now();
         if (isFull) this.fetchAgain = true;
         // The next claim goes out first: runs that never wait for anything would keep it from the socket.
         if (this.fetchAgain) setImmediate(this.runs.deal);
         else this.runs.deal();
       } while (this.fetchAgain);
+      if (performance.now() < this.foundAt + BUSY_MS) this.busyLook ??= setTimeout(() => this.look(), BUSY_LOOK_MS);
     } catch (error) {
       this.trouble.failed('claim', error);
       setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();

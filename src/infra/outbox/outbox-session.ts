@@ -3,6 +3,8 @@ import { connectionSettings } from '../database/data-source.js';
 
 const CHANNEL = 'nmc_outbox';
 export const NOTIFY = `notify ${CHANNEL}`;
+/** The same on a connection whose commits wait for the disk: this one need not. */
+export const NOTIFY_AT_ONCE = `select set_config('synchronous_commit', 'off', true), pg_notify('${CHANNEL}', '')`;
 /** First key of the advisory locks whose second key is an instance id. */
 export const LIVENESS_LOCK_CLASS = 7_236_102;
 const HEARTBEAT_MS = 2_000;
@@ -139,6 +141,16 @@ export class OutboxNotifier {
     private readonly query: (sql: string) => Promise<unknown>,
     private readonly intervalMs = 20,
   ) {}
+
+  /**
+   * Takes the turn for a wake-up that the caller sends behind a commit itself, a round trip earlier.
+   * @returns false: it is not the time yet; to `notify` after the commit is
+   */
+  takeTurn(): boolean {
+    if (this.stopped || this.timer || performance.now() < this.lastSentAt + this.intervalMs) return false;
+    this.lastSentAt = performance.now();
+    return true;
+  }
 
   notify(): void {
     if (this.stopped || this.timer) return;

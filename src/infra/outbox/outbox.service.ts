@@ -8,6 +8,7 @@ import { ORDER_LOCK_CLASS, PUBLISH } from './deliveries.queries.js';
 import { type Delivery, laneOf } from './delivery.js';
 import { Dispatcher, LEASE_MS } from './dispatcher.service.js';
 import type { EventContract, OutboxEvent } from './event.js';
+import { NOTIFY_AT_ONCE } from './outbox-session.js';
 import { Subscribers } from './subscribers.service.js';
 
 export interface Publication<Payload> {
@@ -17,6 +18,15 @@ export interface Publication<Payload> {
   payload: Payload;
   /** On the database's clock; left out: the moment of the insert. */
   occurredAt?: Date;
+}
+
+/** What an event is to be delivered to: by position in the three arrays. */
+interface Deliveries {
+  /** Our instance id; null: whoever claims them. */
+  owner: number | null;
+  subscribers: string[];
+  dueTimes: (Date | null)[];
+  gates: (string | null)[];
 }
 
 interface InsertedRow {
@@ -65,41 +75,34 @@ export class Outbox {
       inSpan('outbox.write', { kind: SpanKind.PRODUCER, attributes }, async () => {
         const traced = { ...event, traceparent: currentTraceparent() };
         const sentAt = performance.now();
-        const rows = await query<InsertedRow>(
-          PUBLISH,
-          this.parametersOf(traced, publication.occurredAt),
-          'outbox-publish',
-        );
-        tx.afterCommit(() => this.handOver(traced, rows, sentAt));
+        const deliveries = this.deliveriesOf(traced);
+        const isForOthers = deliveries.owner === null && deliveries.subscribers.length > 0;
+        const areTold = isForOthers && this.dispatcher.takeTurn();
+        if (areTold) tx.behindCommit((send) => send(NOTIFY_AT_ONCE, [], 'outbox-notify'));
+        const parameters = parametersOf(traced, publication.occurredAt, deliveries);
+        const rows = await query<InsertedRow>(PUBLISH, parameters, 'outbox-publish');
+        tx.afterCommit(() => this.handOver(traced, rows, { sentAt, areTold }));
       }),
     );
     return event.eventId;
   }
 
-  private parametersOf(event: Omit<OutboxEvent, 'occurredAt'>, occurredAt: Date | undefined): unknown[] {
+  private deliveriesOf(event: Omit<OutboxEvent, 'occurredAt'>): Deliveries {
     const subscriptions = this.subscribers.of(event.eventName);
     const gates = subscriptions.map(({ options }) => options.gate?.(event.payload));
-    return [
-      event.eventId,
-      event.eventName,
-      event.schemaVersion,
-      event.tenantId,
-      occurredAt ?? null,
-      event.correlationId,
-      event.causationId ?? null,
-      event.traceparent ?? null,
-      event.orderingKey,
-      JSON.stringify(event.payload),
-      ORDER_LOCK_CLASS,
-      LEASE_MS,
-      this.dispatcher.reserve(subscriptions.length, event.tenantId, gates) ?? null,
-      subscriptions.map(({ name }) => name),
-      subscriptions.map(({ options }) => options.dueAt?.(event.payload) ?? null),
-      gates.map((gate) => gate ?? null),
-    ];
+    return {
+      owner: this.dispatcher.reserve(subscriptions.length, event.tenantId, gates) ?? null,
+      subscribers: subscriptions.map(({ name }) => name),
+      dueTimes: subscriptions.map(({ options }) => options.dueAt?.(event.payload) ?? null),
+      gates: gates.map((gate) => gate ?? null),
+    };
   }
 
-  private handOver(event: Omit<OutboxEvent, 'occurredAt'>, rows: readonly InsertedRow[], sentAt: number): void {
+  private handOver(
+    event: Omit<OutboxEvent, 'occurredAt'>,
+    rows: readonly InsertedRow[],
+    { sentAt, areTold }: { sentAt: number; areTold: boolean },
+  ): void {
     if (rows.length === 0) return;
     // After a long transaction the lease may be over, or nearly: others may already have it.
     const isFresh = performance.now() - sentAt < LEASE_MS / 2;
@@ -122,6 +125,31 @@ export class Outbox {
         }),
       ),
     );
-    if (ours.length < rows.length) this.dispatcher.nudge();
+    if (ours.length < rows.length) areTold ? this.dispatcher.wake() : this.dispatcher.nudge();
   }
+}
+
+function parametersOf(
+  event: Omit<OutboxEvent, 'occurredAt'>,
+  occurredAt: Date | undefined,
+  { owner, subscribers, dueTimes, gates }: Deliveries,
+): unknown[] {
+  return [
+    event.eventId,
+    event.eventName,
+    event.schemaVersion,
+    event.tenantId,
+    occurredAt ?? null,
+    event.correlationId,
+    event.causationId ?? null,
+    event.traceparent ?? null,
+    event.orderingKey,
+    JSON.stringify(event.payload),
+    ORDER_LOCK_CLASS,
+    LEASE_MS,
+    owner,
+    subscribers,
+    dueTimes,
+    gates,
+  ];
 }

@@ -1,5 +1,6 @@
 import { Database } from '../../../src/infra/database/database.js';
 import { Tenant } from '../../../src/infra/tenancy/tenant.entity.js';
+import { eventually } from '../../support/eventually.js';
 import { OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
 
 const TENANT_ID = '00000000-0000-4000-8000-0000000000aa';
@@ -81,6 +82,34 @@ describe('a transaction', () => {
       });
     });
     await expect(two).rejects.toThrow('one statement each');
+  });
+
+  it.each([
+    ['a transaction of several statements', 2],
+    ['its only statement', 1],
+  ])('is followed by what goes out behind the commit of %s: nobody waits for that', async (_, statements) => {
+    const gate = await outbox.db.connect();
+    await gate.query('select pg_advisory_lock(9, 9)');
+    await database.transaction(async (tx) => {
+      for (let n = 1; n < statements; n++) await tx.query(write);
+      tx.beforeCommit(async (query) => {
+        tx.behindCommit((send) => send('select pg_advisory_xact_lock(9, 9), 1 / (random() * 0)::int'));
+        await query(write);
+      });
+    });
+    expect(await effects()).toBe(statements);
+    // Of the pool's only connection the follower still has the use, until it has failed, which is nobody's business.
+    const next = database.transaction((tx) => tx.query(write));
+    await eventually(
+      async () =>
+        (await outbox.count("pg_stat_activity where wait_event = 'advisory' and query like '%random()%::int'")) === 1,
+      { label: 'the follower waits' },
+    );
+    expect(await effects()).toBe(statements);
+    await gate.query('select pg_advisory_unlock(9, 9)');
+    gate.release();
+    await next;
+    expect(await effects()).toBe(statements + 1);
   });
 
   it('does not pass for committed when a failure was swallowed on the way', async () => {

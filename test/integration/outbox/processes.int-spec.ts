@@ -1,4 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { jest } from '@jest/globals';
+import pg from 'pg';
 import { Snooze } from '../../../src/infra/outbox/outbox.errors.js';
 import { eventually } from '../../support/eventually.js';
 import { FIRST, OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
@@ -31,6 +33,51 @@ describe('several processes on one database', () => {
     }
     await outbox.drained();
     expect(web.handlers.starts).toEqual([]);
+  });
+
+  it('is told in the packet of the commit, by the connection that committed, and then not more than once in 20 ms', async () => {
+    const web = await outbox.process('web', { ROLE: 'web' });
+    const listener = await outbox.db.connect();
+    const tellers: number[] = [];
+    const note = ({ processId }: { processId: number }) => void tellers.push(processId);
+    listener.on('notification', note);
+    await listener.query('listen nmc_outbox');
+    await web.publish('told', 1);
+    await eventually(() => tellers.length === 1, { label: 'the first notification' });
+    const { rows } = await outbox.db.query('select application_name from pg_stat_activity where pid = any ($1)', [
+      tellers,
+    ]);
+    expect(rows).toEqual([{ application_name: 'nevermisscall' }]);
+
+    const startedAt = performance.now();
+    await Promise.all(Array.from({ length: 50 }, (_, n) => web.publish(`told${n}`, n)));
+    const intervals = Math.ceil((performance.now() - startedAt) / 20);
+    await pause(50);
+    expect(tellers.length).toBeGreaterThan(1);
+    expect(tellers.length).toBeLessThanOrEqual(1 + intervals + 1);
+    await listener.query('unlisten *');
+    listener.off('notification', note);
+    listener.release();
+    await outbox.db.query('delete from infra.outbox_deliveries');
+  });
+
+  it('looks again by itself for as long as those who publish may not tell it', async () => {
+    const web = await outbox.process('web', { ROLE: 'web' });
+    const worker = await outbox.process('worker', { ROLE: 'worker', OUTBOX_POLL_MS: '60000' });
+    const claims = () =>
+      query.mock.calls.filter(([config]) => (config as { name?: string }).name === 'outbox-claim').length;
+    const query = jest.spyOn(pg.Client.prototype, 'query');
+    try {
+      await web.publish('busy', 1);
+      await handled(worker, 1, 3_000);
+      await eventually(() => claims() >= 3, { label: 'further claims' });
+      await pause(100);
+      const settled = claims();
+      await pause(100);
+      expect(claims()).toBe(settled);
+    } finally {
+      query.mockRestore();
+    }
   });
 
   it('waits for the disk with what must survive the server, and not with leases', async () => {
