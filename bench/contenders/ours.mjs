@@ -141,10 +141,10 @@ export const contender = {
 export async function startPublisher(/** @type {string} */ url, /** @type {Record<string, string>} */ env) {
   const context = await boot(url, { ...env, ROLE: 'web' }, () => {});
   const [database, outbox] = [context.get(Database), context.get(Outbox)];
-  const notify = OutboxNotifier.prototype.notify;
+  const { notify, takeTurn } = OutboxNotifier.prototype;
   return {
     publish(n, wakeUps) {
-      OutboxNotifier.prototype.notify = wakeUps === 'debounced' ? notify : () => {};
+      Object.assign(OutboxNotifier.prototype, wakeUps === 'debounced' ? { notify, takeTurn } : NO_WAKE_UPS);
       return database.transaction(async (tx) => {
         await outbox.publish(tx, Measured, { tenantId: tenantOf(n), orderingKey: `lane-${n}`, payload: { n } });
         if (wakeUps === 'each') await tx.query(NOTIFY);
@@ -153,6 +153,8 @@ export async function startPublisher(/** @type {string} */ url, /** @type {Recor
     stop: () => context.close(),
   };
 }
+
+const NO_WAKE_UPS = { notify: () => {}, takeTurn: () => false };
 
 async function withClient(/** @type {string} */ url, /** @type {(client: any) => Promise<unknown>} */ work) {
   const client = new pg.Client({ connectionString: url });

@@ -22,7 +22,7 @@ const A_MOMENT_US = 1_000_000;
 /**
  * Where claims begin in the line. What is finished leaves dead entries at the front, and as long as anybody holds an old
  * snapshot they stay: a claim that began at the front would read them all. Only an accelerator: what turns out to be
- * claimable behind the floor lowers it again, and that is looked for every second.
+ * claimable behind the floor lowers it again, and that is looked for twice a second.
  */
 export class ClaimFloor {
   private floor = START;
