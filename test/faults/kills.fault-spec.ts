@@ -58,7 +58,7 @@ describe('row 15: a delivery that ends every process that begins it', () => {
     const gate = await gates.close('poisoned');
     const load = new Load(world, FORM.seed + 1_000, { callers: 2, repeats: 0, firstLine: 4 });
     await world.call(POISONOUS_CALLER);
-    const dead = `select reason from infra.outbox_dead_letters where subscriber = 'conversation.first_reply'`;
+    const dead = `select reason, attempts from infra.outbox_dead_letters where subscriber = 'conversation.first_reply'`;
     let killed = 0;
     await eventually(
       async () => {
@@ -75,9 +75,12 @@ describe('row 15: a delivery that ends every process that begins it', () => {
     );
     await gate.open();
     await load.end();
-    // Once before it was a suspect, and as often as a suspect may be begun.
-    expect(killed).toBe(1 + MAX_UNFINISHED_STARTS);
-    expect((await world.db.query(dead)).rows).toEqual([{ reason: 'process_killer' }]);
+    const { rows } = await world.db.query(dead);
+    expect(rows).toEqual([{ reason: 'process_killer', attempts: expect.any(Number) }]);
+    // Once before it was a suspect, and as often as a suspect may be begun; anew after a run that ended by itself, as it does
+    // when on a busy machine the kill comes later than the deadline of the statement that waits at the gate.
+    expect(killed).toBeGreaterThanOrEqual(1 + MAX_UNFINISHED_STARTS);
+    expect(killed).toBeLessThanOrEqual((1 + MAX_UNFINISHED_STARTS) * rows[0].attempts);
     expect(await world.verdict({ expectedDeadLetters: ['outbox.process_killer'] })).toEqual([]);
     expect(world.twilio.ledger.messagesTo(POISONOUS_CALLER)).toEqual([]);
   }, 180_000);
