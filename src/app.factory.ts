@@ -9,6 +9,7 @@ import { removeUnmaskedLeftovers, UnmaskedCopy } from './common/logging/unmasked
 import { metrics } from './common/metrics/metrics.js';
 import { type Config, ConfigError } from './infra/config/config.js';
 import { migrate } from './infra/database/migrate.js';
+import { checkPooler } from './infra/database/pooler.js';
 
 /** Larger than any webhook of any provider; a larger body is answered 413 unread. */
 const BODY_LIMIT_BYTES = 64 * 1024;
@@ -16,7 +17,8 @@ const BODY_LIMIT_BYTES = 64 * 1024;
 /** Brings the database up to date and builds the application; it does not listen yet. */
 export async function createApp(config: Config, destination?: DestinationStream): Promise<NestFastifyApplication> {
   const appLogger = createAppLogger(config, destination);
-  await migrate(config.env.DATABASE_URL);
+  await migrate(config.directDatabaseUrl);
+  if (config.isPooled) await checkPooler(config.env.DATABASE_URL);
   const adapter = new FastifyAdapter({ bodyLimit: BODY_LIMIT_BYTES });
   interceptHttpEdge(adapter.getInstance(), appLogger);
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config, appLogger), adapter, {

@@ -12,7 +12,7 @@ async function main(): Promise<void> {
     async () => development?.provideDatabase(process.env),
     (started) => started?.stop(),
   );
-  const url = process.env['DATABASE_URL'] || database?.url;
+  const url = process.env['DATABASE_DIRECT_URL'] || process.env['DATABASE_URL'] || database?.url;
   if (!url) throw new ConfigError(['DATABASE_URL: is required']);
   const applied = await migrate(url);
   process.stdout.write(applied.length > 0 ? `applied ${applied.join(', ')}\n` : 'the database is up to date\n');

@@ -29,7 +29,7 @@ export class InfraModule {
       module: InfraModule,
       imports: [
         TypeOrmModule.forRoot({
-          ...dataSourceOptions({ databaseUrl: DATABASE_URL, poolMax: DB_POOL_MAX }),
+          ...dataSourceOptions({ databaseUrl: DATABASE_URL, poolMax: DB_POOL_MAX, isPooled: config.isPooled }),
           autoLoadEntities: true,
           retryAttempts: 10,
           retryDelay: 1_000,

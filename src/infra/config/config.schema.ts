@@ -5,6 +5,7 @@ const port = z.coerce.number().int().min(1).max(65_535);
 const positive = (max: number) => z.coerce.number().int().min(1).max(max);
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
 const url = z.url({ protocol: /^https?$/, hostname: /.+/ }).transform((value) => value.replace(/\/+$/, ''));
+const postgres = z.url({ protocol: /^postgres(ql)?$/ });
 const credentialPart = z.string().min(1);
 
 /**
@@ -19,8 +20,13 @@ export const environmentSchema = z.object({
   PORT: port.default(3000),
   /** The URL providers call; signatures are checked against it. */
   PUBLIC_BASE_URL: url,
-  /** Postgres 14 or later. */
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
+  /** Postgres 14 or later, or a pooler in front of it, such as PgBouncer in transaction mode. */
+  DATABASE_URL: postgres,
+  /**
+   * Postgres itself, where `DATABASE_URL` is a pooler: for what needs a session of its own (migrations, the outbox's
+   * dispatcher, whoever listens). The pooler has to give its sessions a `statement_timeout`.
+   */
+  DATABASE_DIRECT_URL: postgres.optional(),
   /** Pool size of this process; the outbox dispatcher has four connections of its own beside it. */
   DB_POOL_MAX: positive(500).default(10),
   /** Where this process may keep files: the embedded database of development, the unmasked copy of the log. */

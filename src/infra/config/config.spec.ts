@@ -60,6 +60,15 @@ describe('configuration', () => {
     expect(config.env).toMatchObject({ PUBLIC_BASE_URL: 'http://localhost:3456', OPS_USERNAME: 'ops', ROLE: 'all' });
   });
 
+  it('knows Postgres itself behind a pooler', () => {
+    const { DATABASE_URL } = production;
+    const direct = loadConfig(production);
+    expect([direct.directDatabaseUrl, direct.isPooled]).toEqual([DATABASE_URL, false]);
+    const DATABASE_DIRECT_URL = 'postgres://app:secret@primary.example.com/nmc';
+    const pooled = loadConfig({ ...production, DATABASE_DIRECT_URL });
+    expect([pooled.directDatabaseUrl, pooled.isPooled]).toEqual([DATABASE_DIRECT_URL, true]);
+  });
+
   it('takes an empty variable for an unset one', () => {
     expect(loadConfig({ ...production, ROLE: '', LOG_LEVEL: '' }).env).toMatchObject({
       ROLE: 'all',
@@ -83,6 +92,7 @@ describe('configuration', () => {
     ['OTEL_TRACES_SAMPLER_ARG', '10%'],
     ['PUBLIC_BASE_URL', 'ftp://api.example.com'],
     ['DB_POOL_MAX', '0'],
+    ['DATABASE_DIRECT_URL', 'db.example.com:5432'],
   ])('refuses %s=%s', (name, value) => {
     expect(problemsOf({ ...production, [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name}: `))]);
   });

@@ -12,6 +12,16 @@ export class Config {
     this.runsWorker = env.ROLE !== 'web';
   }
 
+  /** Where a session is one's own. */
+  get directDatabaseUrl(): string {
+    return this.env.DATABASE_DIRECT_URL ?? this.env.DATABASE_URL;
+  }
+
+  /** `DATABASE_URL` is a pooler: the next statement may meet another session. */
+  get isPooled(): boolean {
+    return this.env.DATABASE_DIRECT_URL !== undefined;
+  }
+
   /** The pairs that open `/metrics`; several, so that credentials can be rotated. */
   get metricsCredentials(): { username: string; password: string }[] {
     const passwords = this.env.METRICS_PASSWORD.split(',');

@@ -10,11 +10,12 @@ import {
   QueryRunnerAlreadyReleasedError,
 } from 'typeorm';
 import { inSpan, isTraced } from '../../common/tracing/spans.js';
+import { Config } from '../config/config.js';
 import { asDatabaseError } from './database.errors.js';
 
 /**
  * Sends one statement and answers its rows.
- * @param name parsed and planned once a connection and name; for the few statements of the hot path
+ * @param name parsed and planned once a connection and name, unless a pooler is in between; for the few statements of the hot path
  */
 export type Query = <Row>(sql: string, parameters?: readonly unknown[], name?: string) => Promise<Row[]>;
 
@@ -41,7 +42,10 @@ export interface Transaction {
 /** The door to Postgres for contexts: a transaction, or a single statement on the pool. */
 @Injectable()
 export class Database {
-  constructor(@InjectDataSource() private readonly dataSource: DataSource) {}
+  constructor(
+    @InjectDataSource() private readonly dataSource: DataSource,
+    private readonly config: Config,
+  ) {}
 
   /**
    * One transaction; a throw rolls back. An error of the commit itself means that its outcome is unknown.
@@ -63,7 +67,7 @@ export class Database {
       ? inSpan('pg-pool.connect', { kind: SpanKind.CLIENT }, () => runner.connect())
       : runner.connect();
     const client = await connecting.catch(refuse);
-    return await new PipelinedTransaction(runner, client, ends).run(work);
+    return await new PipelinedTransaction(runner, client, ends, !this.config.isPooled).run(work);
   }
 
   /** One statement, in a transaction of its own. */
@@ -102,6 +106,8 @@ class PipelinedTransaction implements Transaction {
     private readonly runner: QueryRunner,
     private readonly client: pg.ClientBase,
     private readonly ends: Ends,
+    /** Whether the session is there for longer than the transaction, and with it what was prepared. */
+    private readonly keepsSession: boolean,
   ) {}
 
   get manager(): EntityManager {
@@ -196,5 +202,9 @@ class PipelinedTransaction implements Transaction {
   }
 
   private readonly send: Query = async (sql, parameters = [], name) =>
-    (await this.client.query({ text: sql, values: [...parameters], ...(name && { name }) }).catch(refuse)).rows;
+    (
+      await this.client
+        .query({ text: sql, values: [...parameters], ...(name && this.keepsSession && { name }) })
+        .catch(refuse)
+    ).rows;
 }

@@ -88,10 +88,10 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     private readonly gates: ProviderGates,
     private readonly logger: PinoLogger,
   ) {
-    const { DATABASE_URL, ROLE, OUTBOX_BATCH_SIZE, OUTBOX_CONCURRENCY } = config.env;
+    const { ROLE, OUTBOX_BATCH_SIZE, OUTBOX_CONCURRENCY } = config.env;
     this.capacity = Math.max(MIN_CAPACITY, BATCHES_HELD * OUTBOX_BATCH_SIZE);
     this.tenantShare = Math.max(MIN_TENANT_SHARE, 2 * OUTBOX_CONCURRENCY);
-    const settings = connectionSettings(DATABASE_URL, 'nevermisscall-outbox');
+    const settings = connectionSettings(config.directDatabaseUrl, 'nevermisscall-outbox');
     const poolOf = (max: number, options: string) => {
       const pool = new pg.Pool({ ...settings, options, max, idleTimeoutMillis: 0 });
       return pool.on('error', () => {});
@@ -114,7 +114,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       onReleased: (delivery) => this.roomAgain(delivery),
     });
     this.leases = new LeaseKeeper(this.pool, this.queue, LEASE_MS, logger);
-    this.session = new OutboxSession(DATABASE_URL, ROLE, {
+    this.session = new OutboxSession(config.directDatabaseUrl, ROLE, {
       adopt: (instanceId, query) => this.adopt(instanceId, query),
       onUp: (instanceId) => {
         this.instance = instanceId;

@@ -58,7 +58,7 @@ export class TracePromotion implements OnApplicationBootstrap, OnApplicationShut
   }
 
   private async connect(): Promise<void> {
-    const client = new pg.Client(connectionSettings(this.config.env.DATABASE_URL, 'nevermisscall-traces'));
+    const client = new pg.Client(connectionSettings(this.config.directDatabaseUrl, 'nevermisscall-traces'));
     let lost = false;
     const reconnect = () => {
       if (lost || this.stopped) return;

@@ -1,5 +1,6 @@
 import { DataSource } from 'typeorm';
 import { errorCode } from '../../../src/common/errors/app-error.js';
+import type { Config } from '../../../src/infra/config/config.js';
 import { dataSourceOptions } from '../../../src/infra/database/data-source.js';
 import { Database } from '../../../src/infra/database/database.js';
 import { EffectivelyOnce } from '../../../src/infra/effects/effectively-once.js';
@@ -28,7 +29,7 @@ beforeAll(async () => {
   testDatabase = await cloneDatabase();
   source = new DataSource(dataSourceOptions({ databaseUrl: testDatabase.url, poolMax: 4 }));
   await source.initialize();
-  database = new Database(source);
+  database = new Database(source, { isPooled: false } as Config);
   await database.query(CALENDAR_TABLES);
   calendar = new CalendarServer();
   effect = new CalendarWrites(database, await calendar.start());

@@ -10,6 +10,7 @@ import { ProviderCall } from '../../../src/common/decorators/provider-call.decor
 import { interceptHttpEdge } from '../../../src/common/interceptors/http-edge.interceptor.js';
 import { createLogger } from '../../../src/common/logging/logger.js';
 import { inSpan } from '../../../src/common/tracing/spans.js';
+import type { Config } from '../../../src/infra/config/config.js';
 import { dataSourceOptions } from '../../../src/infra/database/data-source.js';
 import { Database } from '../../../src/infra/database/database.js';
 import { PooledClient } from '../../../src/infra/database/pooled-client.js';
@@ -34,7 +35,7 @@ describe('a statement in a span', () => {
     clone = await cloneDatabase();
     const options = dataSourceOptions({ databaseUrl: clone.url, poolMax: 1 });
     dataSource = await new DataSource({ ...options, entities: [Tenant] }).initialize();
-    database = new Database(dataSource);
+    database = new Database(dataSource, { isPooled: false } as Config);
     pool = new pg.Pool({ connectionString: clone.url, Client: PooledClient, max: 1 });
   });
   afterAll(async () => {
