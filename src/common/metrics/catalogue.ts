@@ -131,6 +131,17 @@ export const CATALOGUE = {
     help: 'Results refused because another process had taken the delivery over.',
   },
   outbox_rescues_total: { kind: 'counter', unit: 'rows', help: 'Deliveries taken over from a process that died.' },
+  outbox_dispatcher_up: {
+    kind: 'gauge',
+    unit: 'bool',
+    help: '1 while this process has a session to run deliveries by; absent where it runs none.',
+  },
+  outbox_notifications_total: {
+    kind: 'counter',
+    unit: 'notifications',
+    help: 'Wake-ups of other processes: sent, spared because one was about to go out, and received from any.',
+    labels: { kind: ['sent', 'spared', 'received'] },
+  },
   reporting_projector_lag_seconds: {
     kind: 'gauge',
     unit: 's',

@@ -1,6 +1,7 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
+import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
 import { ProviderGates } from '../gates/provider-gates.service.js';
@@ -118,6 +119,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       adopt: (instanceId, query) => this.adopt(instanceId, query),
       onUp: (instanceId) => {
         this.instance = instanceId;
+        metrics.set('outbox_dispatcher_up', 1);
         this.claims.reset();
         this.logger.info({ instance_id: instanceId }, 'outbox dispatcher up');
         this.runs.deal();
@@ -125,6 +127,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       },
       onDown: (error) => {
         this.instance = undefined;
+        metrics.set('outbox_dispatcher_up', 0);
         this.logger.warn({ err: error }, 'outbox dispatcher has no session');
       },
       onNotify: () => this.wake(),
@@ -236,6 +239,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     const instances = this.instance === undefined ? this.former : [this.instance, ...this.former];
     this.instance = undefined;
     if (instances.length === 0) return;
+    metrics.set('outbox_dispatcher_up', 0);
     try {
       const { rowCount } = await this.pool.query({ text: RELEASE_ALL, values: [instances], ...atTheEnd });
       await this.pool.query({ text: FORGET_INSTANCES, values: [instances], ...atTheEnd });

@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { metrics } from '../../common/metrics/metrics.js';
 import { connectionSettings } from '../database/data-source.js';
 
 const CHANNEL = 'nmc_outbox';
@@ -49,7 +50,10 @@ export class OutboxSession {
     const client = new pg.Client(connectionSettings(this.databaseUrl, 'nevermisscall-outbox-listener'));
     client.on('error', (error) => this.lost(error, client));
     client.on('end', () => this.lost(new Error('listener connection ended'), client));
-    client.on('notification', () => this.events.onNotify());
+    client.on('notification', () => {
+      metrics.increment('outbox_notifications_total', { kind: 'received' });
+      this.events.onNotify();
+    });
     try {
       const instanceId = await this.register(client);
       if (this.stopped) return destroy(client);
@@ -148,12 +152,16 @@ export class OutboxNotifier {
    */
   takeTurn(): boolean {
     if (this.stopped || this.timer || performance.now() < this.lastSentAt + this.intervalMs) return false;
-    this.lastSentAt = performance.now();
+    this.noteSent();
     return true;
   }
 
   notify(): void {
-    if (this.stopped || this.timer) return;
+    if (this.stopped) return;
+    if (this.timer) {
+      metrics.increment('outbox_notifications_total', { kind: 'spared' });
+      return;
+    }
     const waitMs = this.lastSentAt + this.intervalMs - performance.now();
     if (waitMs <= 0) this.send();
     else this.timer = setTimeout(() => this.send(), waitMs);
@@ -167,8 +175,13 @@ export class OutboxNotifier {
 
   private send(): void {
     this.timer = undefined;
-    this.lastSentAt = performance.now();
+    this.noteSent();
     // Lost notifications cost a poll interval, nothing more.
     this.query(NOTIFY).catch(() => {});
+  }
+
+  private noteSent(): void {
+    this.lastSentAt = performance.now();
+    metrics.increment('outbox_notifications_total', { kind: 'sent' });
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import pg from 'pg';
+import { metrics } from '../../../src/common/metrics/metrics.js';
 import { Snooze } from '../../../src/infra/outbox/outbox.errors.js';
 import { eventually } from '../../support/eventually.js';
 import { FIRST, OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
@@ -21,10 +22,20 @@ describe('several processes on one database', () => {
       label: `${process.name} handles ${n}`,
     });
 
+  const sample = async (name: 'outbox_dispatcher_up' | 'outbox_notifications_total', labels = {}) => {
+    const { values } = (await metrics.registry.getSingleMetric(name)?.get()) ?? { values: [] };
+    return (
+      values.find((one) => Object.entries(labels).every(([label, value]) => one.labels[label] === value))?.value ?? 0
+    );
+  };
+  const notifications = (kind: 'sent' | 'spared' | 'received') => sample('outbox_notifications_total', { kind });
+
   it('wakes the workers by notification when a web process publishes', async () => {
     const web = await outbox.process('web', { ROLE: 'web' });
     const worker = await outbox.process('worker', { ROLE: 'worker', OUTBOX_POLL_MS: '60000' });
     expect(web.dispatcher.instanceId).toBeUndefined();
+    expect(await sample('outbox_dispatcher_up')).toBe(1);
+    const [sent, received] = [await notifications('sent'), await notifications('received')];
     // One after the other: the first might be found by the claim every start begins with. The cron is the only other
     // way, and it runs each ten seconds.
     for (const n of [1, 2, 3]) {
@@ -33,6 +44,10 @@ describe('several processes on one database', () => {
     }
     await outbox.drained();
     expect(web.handlers.starts).toEqual([]);
+    expect(await notifications('sent')).toBe(sent + 3);
+    expect(await notifications('received')).toBe(received + 3);
+    await outbox.stopProcess(worker);
+    expect(await sample('outbox_dispatcher_up')).toBe(0);
   });
 
   it('is told in the packet of the commit, by the connection that committed, and then not more than once in 20 ms', async () => {
@@ -50,11 +65,13 @@ describe('several processes on one database', () => {
     expect(rows).toEqual([{ application_name: 'nevermisscall' }]);
 
     const startedAt = performance.now();
+    const spared = await notifications('spared');
     await Promise.all(Array.from({ length: 50 }, (_, n) => web.publish(`told${n}`, n)));
     const intervals = Math.ceil((performance.now() - startedAt) / 20);
     await pause(50);
     expect(tellers.length).toBeGreaterThan(1);
     expect(tellers.length).toBeLessThanOrEqual(1 + intervals + 1);
+    expect(await notifications('spared')).toBeGreaterThan(spared);
     await listener.query('unlisten *');
     listener.off('notification', note);
     listener.release();
