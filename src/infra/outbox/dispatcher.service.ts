@@ -35,8 +35,8 @@ const RENEW_MS = 1_000;
 /** How often to look for what the claims do not see. */
 const DISCOVERY_MS = 500;
 /**
- * Wake-ups come 20 ms apart at most (`OutboxNotifier`): for so long after one that found something, we look again by
- * ourselves, so often.
+ * Those who publish may wake us each 20 ms (`OutboxNotifier`): for so long after we have found something, we look again by
+ * ourselves, first after this time and then after twice as long each time.
  */
 const BUSY_MS = 20;
 const BUSY_LOOK_MS = 3;
@@ -298,7 +298,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         if (this.fetchAgain) setImmediate(this.runs.deal);
         else this.runs.deal();
       } while (this.fetchAgain);
-      if (performance.now() < this.foundAt + BUSY_MS) this.busyLook ??= setTimeout(() => this.look(), BUSY_LOOK_MS);
+      const sinceFound = performance.now() - this.foundAt;
+      if (sinceFound < BUSY_MS) this.busyLook ??= setTimeout(() => this.look(), Math.max(BUSY_LOOK_MS, sinceFound));
     } catch (error) {
       this.trouble.failed('claim', error);
       setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();
