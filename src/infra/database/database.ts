@@ -15,7 +15,8 @@ import { asDatabaseError } from './database.errors.js';
 
 /**
  * Sends one statement and answers its rows.
- * @param name parsed and planned once a connection and name, unless a pooler is in between; for the few statements of the hot path
+ * @param name parsed and planned once a connection and name, unless a pooler is in between; for the few statements of the
+ * hot path
  */
 export type Query = <Row>(sql: string, parameters?: readonly unknown[], name?: string) => Promise<Row[]>;
 
