@@ -80,6 +80,14 @@ const DELIVERY = [
     summary: 'The oldest undelivered event is {{ $value | humanizeDuration }} late',
   },
   {
+    alert: 'OutboxDispatcherDown',
+    severity: 'ticket',
+    // Others do its work meanwhile; where none can, callers wait and page by themselves.
+    expr: 'min by (instance) (outbox_dispatcher_up) == 0',
+    for: '5m',
+    summary: '{{ $labels.instance }} has had no session for its deliveries for five minutes, and runs none',
+  },
+  {
     alert: 'OutboxDeadLetters',
     severity: 'ticket',
     expr: 'max(outbox_dead_letters) > 0',

@@ -212,6 +212,7 @@ describe('promtool (skipped where it is not installed: apt-get install prometheu
       ['\n            and max by (slo) (slo_burn_rate{window="6h"}) > 1', ''],
       ['max by (collector)\n            (nmc_collector', 'min by (collector)\n            (nmc_collector'],
       ['max by (provider) (provider_breaker_open)', 'sum by (provider) (provider_breaker_open)'],
+      ['min by (instance) (outbox_dispatcher_up) == 0', 'outbox_dispatcher_up < 2'],
       ['max(outbox_dead_letters) > 0', 'sum(outbox_dead_letters) > 0'],
       ['max(db_oldest_snapshot_age_seconds) > 900', 'max(db_oldest_snapshot_age_seconds) > 0'],
       ['up{job=~"nevermisscall.*"} == 0', 'up == 0'],
