@@ -57,7 +57,11 @@ export function forkChild(job, { instrumented = false, deadlineMs = DEADLINE_MS 
     Promise.race([
       failed.promise,
       new Promise((resolve) => {
-        child.on('message', (/** @type {any} */ message) => message.type === type && resolve(message.value));
+        child.on('message', function hear(/** @type {any} */ message) {
+          if (message.type !== type) return;
+          child.off('message', hear);
+          resolve(message.value);
+        });
       }),
     ]);
   const ready = first('ready');

@@ -39,6 +39,11 @@ export class ClaimFloor {
     return this.passedOver && (isOneBack || crowding.length === 0) ? this.passedOver : this.floor;
   }
 
+  /** So many microseconds behind it. */
+  behind(distance: number): number {
+    return Math.max(0, this.floor.at - distance);
+  }
+
   /** Takes in what the claim that began at `from` found. */
   claimed(from: Place, { last, isFull, sentAt }: Claimed): void {
     const isCrowded = this.crowding.length > 0;

@@ -6,8 +6,10 @@ import { CLAIM, CLAIM_PROBES, FIRST_CLAIMABLE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import type { FairQueue } from './fair-queue.js';
 
-/** Finding what claims have missed may take this share of the time. */
+/** Looking from the very front may take this share of the time. */
 const DISCOVERY_SHARE = 0.05;
+/** What commits late stands at most so far behind the floor: longer than any statement takes. */
+const LATEST_COMMIT_US = 10_000_000;
 
 /** Which due rows this process takes next: in line, but past those that there is enough of, or that may not run now. */
 export class Claims {
@@ -54,18 +56,23 @@ export class Claims {
   }
 
   /**
-   * Looks for what the claims do not see from their floor: late commits, lanes that another process unblocked.
+   * Looks for what the claims do not see from their floor: late commits, each time; lanes that another process unblocked
+   * and leases that ran out, which may stand anywhere, as often as that is cheap.
    * @returns whether there is something to claim
    */
   async discover(): Promise<boolean> {
     const startedAt = performance.now();
-    if (startedAt < this.discoverFrom) return false;
+    const isFromFront = startedAt >= this.discoverFrom;
     const { rows } = await this.pool.query<{ looked_at: number; at: number | null; delivery_id: string }>({
       name: 'outbox-discovery',
       text: FIRST_CLAIMABLE,
-      values: [this.crowding, this.gates.narrow(this.queue.heldFor).full],
+      values: [
+        this.crowding,
+        this.gates.narrow(this.queue.heldFor).full,
+        isFromFront ? 0 : this.floor.behind(LATEST_COMMIT_US),
+      ],
     });
-    this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
+    if (isFromFront) this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
     for (const { looked_at: lookedAt, at, delivery_id: id } of rows) {
       this.clockOffset = lookedAt - performance.now() * 1_000;
       this.floor.looked(lookedAt, at === null ? undefined : { at, id });

@@ -97,13 +97,14 @@ export const CLAIM_PROBES = claimOf(`
       ) probe`);
 
 /**
- * The first row that may be claimed, wherever it is, passing over the tenants in $1 and the gates in $2; one row
- * always, with the time of the look. Times in microseconds. Index: outbox_deliveries_available.
+ * The first row that may be claimed of those available since $3, passing over the tenants in $1 and the gates in $2; one
+ * row always, with the time of the look. Times in microseconds. Index: outbox_deliveries_available.
  */
 export const FIRST_CLAIMABLE = `
   select ${MICROSECONDS('now()')} as looked_at, first.at, first.delivery_id
   from (select) always left join lateral (
       select ${MICROSECONDS('c.available_at')} as at, c.delivery_id from ${CLAIMABLE('$1', '$2')}
+        and c.available_at >= timestamptz 'epoch' + $3::bigint * interval '1 microsecond'
       order by c.available_at, c.delivery_id
       limit 1
   ) first on true`;

@@ -169,7 +169,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Takes over rows that were written leased to this process. */
   accept(deliveries: readonly Delivery[]): void {
     if (this.stopping) return void this.release(deliveries);
-    for (const delivery of deliveries) this.queue.push(delivery);
+    this.takeIn(deliveries);
     this.runs.deal();
   }
 
@@ -291,7 +291,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         const { deliveries, isFull } = await this.claims.next(instance, room);
         this.trouble.worked('claim');
         if (instance !== this.instance) continue; // Claimed for an identity that is over: given back as orphans.
-        for (const delivery of deliveries) this.queue.push(delivery);
+        this.takeIn(deliveries);
         if (deliveries.length > 0) this.foundAt = performance.now();
         if (isFull) this.fetchAgain = true;
         // The next claim goes out first: runs that never wait for anything would keep it from the socket.
@@ -306,6 +306,17 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     } finally {
       this.fetching = false;
     }
+  }
+
+  private takeIn(deliveries: readonly Delivery[]): void {
+    const refused: Delivery[] = [];
+    for (const delivery of deliveries) {
+      // It may have shut while the claim was under way.
+      const isShut = delivery.gate !== undefined && this.gates.slots(delivery.gate) === 0;
+      if (isShut) refused.push(delivery);
+      else this.queue.push(delivery);
+    }
+    void this.release(refused);
   }
 
   private roomAgain({ event }: Delivery): void {

@@ -63,4 +63,23 @@ describe('a snapshot that somebody holds', () => {
     await outbox.insertRows(1, { keyPrefix: 'late', available: "now() - interval '1 hour'" });
     await eventually(() => app.handlers.ends.some(({ key }) => key === 'late0'), { label: 'the late row is handled' });
   });
+
+  it('finds what committed seconds late at once, even where a look from the very front takes its time', async () => {
+    const lock = await outbox.db.connect();
+    await lock.query('begin; lock table infra.outbox_deliveries in access exclusive mode');
+    const looks = "pg_stat_activity where wait_event_type = 'Lock' and query like '%looked_at%'";
+    await eventually(async () => (await outbox.count(looks)) > 0, { label: 'a look waits' });
+    // A look may take a twentieth of the time: the next one from the front is half a minute away.
+    await lock.query('select pg_sleep(1.5)');
+    await lock.query('commit');
+    lock.release();
+    await eventually(async () => (await outbox.count(looks)) === 0, { label: 'the look is over' });
+    await outbox.insertRows(1, { keyPrefix: 'after', available: 'now()' });
+    await eventually(() => app.handlers.ends.some(({ key }) => key === 'after0'), { label: 'the floor is past it' });
+    await outbox.insertRows(1, { keyPrefix: 'slow', available: "now() - interval '5 seconds'" });
+    await eventually(() => app.handlers.ends.some(({ key }) => key === 'slow0'), {
+      deadlineMs: 5_000,
+      label: 'the late row is handled',
+    });
+  });
 });

@@ -29,13 +29,15 @@ describe('several processes on one database', () => {
     );
   };
   const notifications = (kind: 'sent' | 'spared' | 'received') => sample('outbox_notifications_total', { kind });
+  const allNotifications = () =>
+    Promise.all([notifications('sent'), notifications('spared'), notifications('received')] as const);
 
   it('wakes the workers by notification when a web process publishes', async () => {
     const web = await outbox.process('web', { ROLE: 'web' });
     const worker = await outbox.process('worker', { ROLE: 'worker', OUTBOX_POLL_MS: '60000' });
     expect(web.dispatcher.instanceId).toBeUndefined();
     expect(await sample('outbox_dispatcher_up')).toBe(1);
-    const [sent, received] = [await notifications('sent'), await notifications('received')];
+    const [sent, spared, received] = await allNotifications();
     // One after the other: the first might be found by the claim every start begins with. The cron is the only other
     // way, and it runs each ten seconds.
     for (const n of [1, 2, 3]) {
@@ -44,13 +46,18 @@ describe('several processes on one database', () => {
     }
     await outbox.drained();
     expect(web.handlers.starts).toEqual([]);
-    expect(await notifications('sent')).toBe(sent + 3);
-    expect(await notifications('received')).toBe(received + 3);
+    // Of two within 20 ms the second may go out with the third.
+    const told = async () => {
+      const [sentNow, sparedNow, receivedNow] = await allNotifications();
+      return { published: sentNow + sparedNow - sent - spared, missed: sentNow - sent - (receivedNow - received) };
+    };
+    const isToldAll = ({ published, missed }: Awaited<ReturnType<typeof told>>) => published >= 3 && missed === 0;
+    await eventually(async () => isToldAll(await told()), { label: 'all that was to be told is received' });
     await outbox.stopProcess(worker);
     expect(await sample('outbox_dispatcher_up')).toBe(0);
   });
 
-  it('is told in the packet of the commit, by the connection that committed, and then not more than once in 20 ms', async () => {
+  it('tells the others in the packet of the commit, and then not more than once in 20 ms', async () => {
     const web = await outbox.process('web', { ROLE: 'web' });
     const listener = await outbox.db.connect();
     const tellers: number[] = [];
