@@ -35,8 +35,8 @@ const RENEW_MS = 1_000;
 /** How often to look for what the claims do not see. */
 const DISCOVERY_MS = 500;
 /**
- * Those who publish may wake us each 20 ms (`OutboxNotifier`): for so long after we have found something, we look again by
- * ourselves, first after this time and then after twice as long each time.
+ * Those who publish may wake us each 20 ms (`OutboxNotifier`): for so long after we have found something, and while we could
+ * start more at once, we look again by ourselves, first after this time and then after twice as long each time.
  */
 const BUSY_MS = 20;
 const BUSY_LOOK_MS = 3;
@@ -299,7 +299,9 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         else this.runs.deal();
       } while (this.fetchAgain);
       const sinceFound = performance.now() - this.foundAt;
-      if (sinceFound < BUSY_MS) this.busyLook ??= setTimeout(() => this.look(), Math.max(BUSY_LOOK_MS, sinceFound));
+      if (sinceFound < BUSY_MS && this.queue.size < this.config.env.OUTBOX_CONCURRENCY) {
+        this.busyLook ??= setTimeout(() => this.look(), Math.max(BUSY_LOOK_MS, sinceFound));
+      }
     } catch (error) {
       this.trouble.failed('claim', error);
       setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();
