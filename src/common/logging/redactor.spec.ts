@@ -628,17 +628,23 @@ function growth(long: () => void, short: () => void): number {
   return least(long) / (least(short) + 0.5);
 }
 
+/** On a busy machine a linear one may look worse now and then; a quadratic one never looks better. */
+const MEASUREMENTS = 4;
+
 describe('hostile input', () => {
   it.each(HOSTILE)('%j, over and over, takes time in proportion to its length', (unit) => {
     const long = unit.repeat(Math.ceil(65_536 / unit.length));
     const short = long.slice(0, long.length / 4);
     for (const net of [redactText, redactLine, (text: string) => redactLine(JSON.stringify({ text, m: text }))]) {
-      expect(
-        growth(
+      let grown = Number.POSITIVE_INFINITY;
+      for (let n = 0; n < MEASUREMENTS && grown >= 12; n++) {
+        const measured = growth(
           () => net(long),
           () => net(short),
-        ),
-      ).toBeLessThan(12);
+        );
+        grown = Math.min(grown, measured);
+      }
+      expect(grown).toBeLessThan(12);
     }
   });
 });
