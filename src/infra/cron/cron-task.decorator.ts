@@ -21,8 +21,9 @@ export const CRON_TASK = Symbol('cron:task');
 /**
  * A scheduled method, in one word: its own unit of work and span inside, Nest's `@Cron` outside, in the order that
  * keeps the job registered. Runs of one task never overlap: a run still under way makes the next one wait its turn.
- * A failure marks the span; there is nobody to throw it at, and the next run is the retry. The first of a row of failures is
- * logged within its unit of work, so that the line says which task of which run it was, and so is the success that ends it.
+ * A failure marks the span; there is nobody to throw it at, and the next run is the retry. The first of a row of failures
+ * is logged within its unit of work, so that the line says which task of which run it was, and so is the success that ends
+ * it.
  */
 export function CronTask(options: CronTaskOptions): MethodDecorator {
   const failing = new WeakSet<object>();

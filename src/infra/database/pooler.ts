@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { ConfigError } from '../config/config.js';
-import { connectionSettings } from './data-source.js';
+import { connectionSettings, STATEMENT_TIMEOUT_MS } from './data-source.js';
 
 /**
  * Sees that statements have a limit behind a pooler, which takes none from us.
@@ -16,7 +16,7 @@ export async function checkPooler(databaseUrl: string): Promise<void> {
     );
     if (rows[0]?.is_limited) return;
     throw new ConfigError([
-      "DATABASE_URL: its pooler must give sessions a statement_timeout, by connect_query = 'set statement_timeout = 8000'",
+      `DATABASE_URL: its pooler must give sessions a statement_timeout, by connect_query = 'set statement_timeout = ${STATEMENT_TIMEOUT_MS}'`,
     ]);
   } finally {
     await client.end();

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { STATEMENT_TIMEOUT_MS } from '../database/data-source.js';
 import type { ProviderGates } from '../gates/provider-gates.service.js';
 import { ClaimFloor, isLess } from './claim-floor.js';
 import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
@@ -9,7 +10,7 @@ import type { FairQueue } from './fair-queue.js';
 /** Looking from the very front may take this share of the time. */
 const DISCOVERY_SHARE = 0.05;
 /** What commits late stands at most so far behind the floor: longer than any statement takes. */
-const LATEST_COMMIT_US = 10_000_000;
+const LATEST_COMMIT_US = (STATEMENT_TIMEOUT_MS + 2_000) * 1_000;
 
 /** Which due rows this process takes next: in line, but past those that there is enough of, or that may not run now. */
 export class Claims {

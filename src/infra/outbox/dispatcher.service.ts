@@ -12,7 +12,7 @@ import { DeliveryRunner } from './delivery-runner.js';
 import { detached } from './detached.js';
 import { FairQueue } from './fair-queue.js';
 import { LeaseKeeper } from './lease-keeper.js';
-import { NOTIFY, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
+import { NOTIFY, NOTIFY_INTERVAL_MS, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
 import { Results } from './results.js';
 import { Runs } from './runs.js';
 import { settled } from './settled.js';
@@ -35,10 +35,10 @@ const RENEW_MS = 1_000;
 /** How often to look for what the claims do not see. */
 const DISCOVERY_MS = 500;
 /**
- * Those who publish may wake us each 20 ms (`OutboxNotifier`): for so long after we have found something, and while we could
- * start more at once, we look again by ourselves, first after this time and then after twice as long each time.
+ * Those who publish may not wake us more often than each `NOTIFY_INTERVAL_MS`: for so long after we have found something,
+ * and while we could start more at once, we look again by ourselves, first after this time and then after twice as long
+ * each time.
  */
-const BUSY_MS = 20;
 const BUSY_LOOK_MS = 3;
 const CLAIM_RETRY_MS = 250;
 /** Rows held in memory at most, and at least this many batches; beyond, rows are written due and unowned. */
@@ -299,8 +299,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         else this.runs.deal();
       } while (this.fetchAgain);
       const sinceFound = performance.now() - this.foundAt;
-      if (sinceFound < BUSY_MS && this.queue.size < this.config.env.OUTBOX_CONCURRENCY) {
-        this.busyLook ??= setTimeout(() => this.look(), Math.max(BUSY_LOOK_MS, sinceFound));
+      if (sinceFound < NOTIFY_INTERVAL_MS && this.queue.size < this.config.env.OUTBOX_CONCURRENCY) {
+        this.busyLook = setTimeout(() => this.look(), Math.max(BUSY_LOOK_MS, sinceFound));
       }
     } catch (error) {
       this.trouble.failed('claim', error);

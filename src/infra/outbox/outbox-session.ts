@@ -6,6 +6,8 @@ const CHANNEL = 'nmc_outbox';
 export const NOTIFY = `notify ${CHANNEL}`;
 /** The same on a connection whose commits wait for the disk: this one need not. */
 export const NOTIFY_AT_ONCE = `select set_config('synchronous_commit', 'off', true), pg_notify('${CHANNEL}', '')`;
+/** Wake-ups of one process come so far apart at least. */
+export const NOTIFY_INTERVAL_MS = 20;
 /** First key of the advisory locks whose second key is an instance id. */
 export const LIVENESS_LOCK_CLASS = 7_236_102;
 const HEARTBEAT_MS = 2_000;
@@ -141,17 +143,14 @@ export class OutboxNotifier {
   private lastSentAt = Number.NEGATIVE_INFINITY;
   private stopped = false;
 
-  constructor(
-    private readonly query: (sql: string) => Promise<unknown>,
-    private readonly intervalMs = 20,
-  ) {}
+  constructor(private readonly query: (sql: string) => Promise<unknown>) {}
 
   /**
    * Takes the turn for a wake-up that the caller sends behind a commit itself, a round trip earlier.
    * @returns false: it is not the time yet; to `notify` after the commit is
    */
   takeTurn(): boolean {
-    if (this.stopped || this.timer || performance.now() < this.lastSentAt + this.intervalMs) return false;
+    if (this.stopped || this.timer || performance.now() < this.lastSentAt + NOTIFY_INTERVAL_MS) return false;
     this.noteSent();
     return true;
   }
@@ -162,7 +161,7 @@ export class OutboxNotifier {
       metrics.increment('outbox_notifications_total', { kind: 'spared' });
       return;
     }
-    const waitMs = this.lastSentAt + this.intervalMs - performance.now();
+    const waitMs = this.lastSentAt + NOTIFY_INTERVAL_MS - performance.now();
     if (waitMs <= 0) this.send();
     else this.timer = setTimeout(() => this.send(), waitMs);
   }
