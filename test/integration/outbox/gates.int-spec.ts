@@ -31,6 +31,11 @@ describe('deliveries behind a gate', () => {
       if (isDown) throw new Snooze(1, 'down');
     };
     const tried = () => app.handlers.starts.filter(({ key }) => key.startsWith('gated'));
+    // A claim that still waits for its connection asks as if nothing had shut, and would touch what is published meanwhile.
+    await outbox.insertRows(1, { keyPrefix: 'first' });
+    await eventually(() => app.handlers.ends.some(({ key }) => key === 'first0'), {
+      label: 'claims have a connection',
+    });
     for (let n = 0; n < FAILURES_TO_OPEN; n += 1) await app.publish(`gated${n}`, n, { gate });
     await eventually(() => gates.slots(gate) <= 1, { label: 'the breaker opens' });
 
