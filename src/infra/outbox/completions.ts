@@ -2,8 +2,8 @@ import type pg from 'pg';
 import { COMPLETE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { detached } from './detached.js';
-import { settled } from './settled.js';
 import type { TroubleLog } from './trouble-log.js';
+import { UnderWay } from './under-way.js';
 
 const FLUSH_AFTER_MS = 5;
 const RETRY_MAX_MS = 1_000;
@@ -30,7 +30,7 @@ export interface CompletionEvents {
 export class Completions {
   private batch: Done[] = [];
   private timer: NodeJS.Timeout | undefined;
-  private readonly inFlight = new Set<Promise<void>>();
+  private readonly inFlight = new UnderWay();
   private abandoned = false;
   private lookedMeanwhile = false;
 
@@ -55,13 +55,13 @@ export class Completions {
    * after the completion's own look is not in its answer: so it has to be looked for again when that is written.
    */
   noteLook(): void {
-    if (this.inFlight.size > 0) this.lookedMeanwhile = true;
+    if (this.inFlight.isAny) this.lookedMeanwhile = true;
   }
 
   /** Flushes and waits for what is under way; at the deadline the leases take over. */
   async stop(deadlineMs: number): Promise<void> {
     this.flush();
-    await settled(this.inFlight, deadlineMs);
+    await this.inFlight.ended(deadlineMs);
     this.abandoned = true;
   }
 
@@ -71,14 +71,14 @@ export class Completions {
     const batch = this.batch;
     if (batch.length === 0) return;
     this.batch = [];
-    const work = detached(() => this.write(batch)).then(({ nextAt, isUncertain }) => {
-      this.inFlight.delete(work);
+    const written = detached(() => this.write(batch));
+    this.inFlight.add(written);
+    void written.then(({ nextAt, isUncertain }) => {
       for (const { settle } of batch) settle();
       if (nextAt !== undefined) this.events.onMore(nextAt);
       if (isUncertain || this.lookedMeanwhile) this.events.onMore(undefined);
-      if (this.inFlight.size === 0) this.lookedMeanwhile = false;
+      if (!this.inFlight.isAny) this.lookedMeanwhile = false;
     });
-    this.inFlight.add(work);
   }
 
   /** @returns since when the next row of these lanes has been available, and whether that may be wrong */

@@ -5,6 +5,7 @@ import { runInContext } from '../../common/context/context.js';
 import { AppError, errorCode } from '../../common/errors/app-error.js';
 import { metrics } from '../../common/metrics/metrics.js';
 import { inSpan } from '../../common/tracing/spans.js';
+import { Bag } from './bag.js';
 import type { Delivery } from './delivery.js';
 import type { DeliveryRun } from './on-outbox-event.decorator.js';
 import { PermanentFailure, Snooze } from './outbox.errors.js';
@@ -25,7 +26,7 @@ export type RunResult =
 /** Runs one handler with its context, span, deadline, metrics and log line, and says what its end means. */
 @Injectable()
 export class DeliveryRunner {
-  private readonly deadlines = new Set<RunDeadline>();
+  private readonly deadlines = new Bag<RunDeadline>();
 
   constructor(
     private readonly subscribers: Subscribers,
@@ -48,7 +49,7 @@ export class DeliveryRunner {
 
   /** Tells every running handler that the process is about to end: what does not finish is run again, unblamed. */
   abortAll(): void {
-    for (const deadline of this.deadlines) deadline.abort(new Snooze(0, 'shutting_down'));
+    for (const deadline of this.deadlines.all) deadline.abort(new Snooze(0, 'shutting_down'));
   }
 
   private async measured(delivery: Delivery, subscription: Subscription | undefined): Promise<RunResult> {

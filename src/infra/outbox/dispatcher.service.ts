@@ -15,8 +15,8 @@ import { LeaseKeeper } from './lease-keeper.js';
 import { NOTIFY, NOTIFY_INTERVAL_MS, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
 import { Results } from './results.js';
 import { Runs } from './runs.js';
-import { settled } from './settled.js';
 import { TroubleLog } from './trouble-log.js';
+import { UnderWay } from './under-way.js';
 
 /** Leases are the fallback behind the liveness lock; renewed each second while held. */
 export const LEASE_MS = 15_000;
@@ -62,7 +62,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly session: OutboxSession;
   private readonly notifier: OutboxNotifier;
   private readonly queue = new FairQueue((gate) => this.gates.slots(gate));
-  private readonly fetches = new Set<Promise<void>>();
+  private readonly fetches = new UnderWay();
   private readonly claims: Claims;
   private readonly results: Results;
   private readonly runs: Runs;
@@ -204,8 +204,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       this.fetchAgain = true;
       return;
     }
-    const fetch = detached(() => this.fetch()).finally(() => this.fetches.delete(fetch));
-    this.fetches.add(fetch);
+    this.fetches.add(detached(() => this.fetch()));
   }
 
   beforeApplicationShutdown(): Promise<void> {
@@ -223,7 +222,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     const renewal = setInterval(() => {
       if (this.instance !== undefined) this.leases.renew(this.instance).catch(() => {});
     }, RENEW_MS);
-    await settled(this.fetches, STOP_RESULTS_MS);
+    await this.fetches.ended(STOP_RESULTS_MS);
     await this.release(this.queue.drain());
     await this.runs.stop(STOP_GRACE_MS, STOP_RESULTS_MS);
     await this.results.stop(STOP_RESULTS_MS);
@@ -231,7 +230,9 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     await this.resign();
     this.notifier.stop();
     await this.session.stop();
-    await settled(new Set([this.pool.end(), this.resultPool.end()]), STOP_RESULTS_MS);
+    const pools = new UnderWay();
+    for (const pool of [this.pool, this.resultPool]) pools.add(pool.end());
+    await pools.ended(STOP_RESULTS_MS);
   }
 
   /** Whatever is still ours goes to the others at once, and the identity with it. */

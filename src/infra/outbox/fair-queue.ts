@@ -1,9 +1,18 @@
+import { Bag } from './bag.js';
 import type { Delivery } from './delivery.js';
+import { Keyed } from './keyed.js';
 
 /** Runs that began and never ended, each with the end of its process: from here on a row is a suspect. */
 const SUSPECT_AFTER_STARTS = 2;
 /** A suspect runs when nothing else does, and after so long everything else waits for it. */
 const SUSPECT_PATIENCE_MS = 2_000;
+
+interface Tenant {
+  readonly id: string;
+  held: number;
+  /** Not started, first ones first; suspects are elsewhere. */
+  waiting: Delivery[];
+}
 
 /**
  * What this process holds, and the order in which it is started: tenants take turns, so that one tenant's flood
@@ -11,16 +20,25 @@ const SUSPECT_PATIENCE_MS = 2_000;
  * down are kept apart, to be run alone: whatever ends processes from outside hits such a run rarely, a killer each time.
  */
 export class FairQueue {
-  private readonly tenants = new Map<string, Delivery[]>();
+  private readonly tenants = new Keyed<Tenant>(
+    (id) => ({ id, held: 0, waiting: [] }),
+    ({ held }) => held === 0,
+  );
+  /** Those of which something waits, in the order of their turns. */
+  private turns: Tenant[] = [];
   private suspects: Delivery[] = [];
-  private readonly busy = new Set<string>();
-  private readonly holding = new Set<Delivery>();
-  private readonly heldByTenant = new Map<string, number>();
-  private readonly heldByGate = new Map<string, number>();
-  private readonly runningByGate = new Map<string, number>();
+  private readonly lanes = new Keyed(
+    () => ({ isBusy: false }),
+    ({ isBusy }) => !isBusy,
+  );
+  private readonly gates = new Keyed(
+    () => ({ held: 0, running: 0 }),
+    ({ held, running }) => held === 0 && running === 0,
+  );
+  private readonly holding = new Bag<Delivery>();
 
   /** Rows held for a gate, running ones included. */
-  readonly heldFor = (gate: string): number => this.heldByGate.get(gate) ?? 0;
+  readonly heldFor = (gate: string): number => this.gates.find(gate)?.held ?? 0;
 
   /** @param slots how many rows behind a gate may run at once */
   constructor(private readonly slots: (gate: string) => number = () => Number.POSITIVE_INFINITY) {}
@@ -31,38 +49,37 @@ export class FairQueue {
   }
 
   get held(): readonly Delivery[] {
-    return [...this.holding];
+    return this.holding.all;
   }
 
   heldOf(tenantId: string): number {
-    return this.heldByTenant.get(tenantId) ?? 0;
+    return this.tenants.find(tenantId)?.held ?? 0;
   }
 
   /** Tenants of which at least `share` rows are held. */
   crowding(share: number): string[] {
-    return [...this.heldByTenant].filter(([, count]) => count >= share).map(([tenantId]) => tenantId);
+    return [...this.tenants].filter(({ held }) => held >= share).map(({ id }) => id);
   }
 
   push(delivery: Delivery): void {
-    const { tenantId } = delivery.event;
+    const tenant = this.tenants.of(delivery.event.tenantId);
     this.holding.add(delivery);
-    count(this.heldByTenant, tenantId, 1);
-    count(this.heldByGate, delivery.gate, 1);
-    const rows = this.tenants.get(tenantId);
+    tenant.held++;
+    if (delivery.gate) this.gates.of(delivery.gate).held++;
     if (delivery.started >= SUSPECT_AFTER_STARTS) this.suspects.push(delivery);
-    else if (rows) rows.push(delivery);
-    else this.tenants.set(tenantId, [delivery]);
+    else if (tenant.waiting.push(delivery) === 1) this.turns.push(tenant);
   }
 
   /** The next row of the tenant whose turn it is, from a lane that is free; marks the lane busy. */
   take(): Delivery | undefined {
-    for (const [tenant, rows] of this.tenants) {
+    for (const [turn, tenant] of this.turns.entries()) {
+      const rows = tenant.waiting;
       const [first] = rows;
       const delivery = first && this.mayStart(first) ? rows.shift() : this.takeLater(rows);
       if (!delivery) continue;
-      // To the back of the line: a Map iterates in insertion order.
-      this.tenants.delete(tenant);
-      if (rows.length > 0) this.tenants.set(tenant, rows);
+      // To the back of the line.
+      this.turns.splice(turn, 1);
+      if (rows.length > 0) this.turns.push(tenant);
       this.start(delivery);
       return delivery;
     }
@@ -87,20 +104,23 @@ export class FairQueue {
   /** A row that was taken is no longer ours: finished, given back or lost. */
   release(delivery: Delivery): void {
     this.forget(delivery);
-    this.busy.delete(delivery.lane);
-    count(this.runningByGate, delivery.gate, -1);
+    this.lanes.of(delivery.lane).isBusy = false;
+    if (delivery.gate) {
+      const gate = this.gates.of(delivery.gate);
+      gate.running = Math.max(0, gate.running - 1);
+    }
   }
 
   /** Takes out and answers what has not started and does not satisfy `keep`; without it, everything. */
   drain(keep: (delivery: Delivery) => boolean = () => false): Delivery[] {
     const out = this.suspects.filter((suspect) => !keep(suspect));
     this.suspects = this.suspects.filter((suspect) => !out.includes(suspect));
-    for (const [tenant, rows] of [...this.tenants]) {
-      const kept = rows.filter(keep);
-      out.push(...rows.filter((delivery) => !kept.includes(delivery)));
-      if (kept.length > 0) this.tenants.set(tenant, kept);
-      else this.tenants.delete(tenant);
+    for (const tenant of this.turns) {
+      const kept = tenant.waiting.filter(keep);
+      out.push(...tenant.waiting.filter((delivery) => !kept.includes(delivery)));
+      tenant.waiting = kept;
     }
+    this.turns = this.turns.filter(({ waiting }) => waiting.length > 0);
     for (const delivery of out) this.forget(delivery);
     return out;
   }
@@ -127,29 +147,21 @@ export class FairQueue {
   }
 
   private isFree(delivery: Delivery): boolean {
-    return !this.busy.has(delivery.lane) && this.hasSlot(delivery);
+    return !this.lanes.find(delivery.lane)?.isBusy && this.hasSlot(delivery);
   }
 
   private hasSlot({ gate }: Delivery): boolean {
-    return gate === undefined || (this.runningByGate.get(gate) ?? 0) < this.slots(gate);
+    return gate === undefined || (this.gates.find(gate)?.running ?? 0) < this.slots(gate);
   }
 
   private start(delivery: Delivery): void {
-    this.busy.add(delivery.lane);
-    count(this.runningByGate, delivery.gate, 1);
+    this.lanes.of(delivery.lane).isBusy = true;
+    if (delivery.gate) this.gates.of(delivery.gate).running++;
   }
 
   private forget(delivery: Delivery): void {
     if (!this.holding.delete(delivery)) return;
-    count(this.heldByTenant, delivery.event.tenantId, -1);
-    count(this.heldByGate, delivery.gate, -1);
+    this.tenants.of(delivery.event.tenantId).held--;
+    if (delivery.gate) this.gates.of(delivery.gate).held--;
   }
-}
-
-/** Keys at zero are gone: tenants and accounts come and go. */
-function count(counts: Map<string, number>, key: string | undefined, change: number): void {
-  if (key === undefined) return;
-  const next = (counts.get(key) ?? 0) + change;
-  if (next > 0) counts.set(key, next);
-  else counts.delete(key);
 }

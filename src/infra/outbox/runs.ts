@@ -8,7 +8,7 @@ import { detached } from './detached.js';
 import type { FairQueue } from './fair-queue.js';
 import type { Results } from './results.js';
 import { MAX_UNFINISHED_STARTS } from './retry.policy.js';
-import { settled } from './settled.js';
+import { UnderWay } from './under-way.js';
 
 export interface RunsOptions {
   /** Handlers at once, at most. */
@@ -24,7 +24,7 @@ export interface RunsOptions {
  * a lane only when the result is written.
  */
 export class Runs {
-  private readonly underWay = new Set<Promise<void>>();
+  private readonly underWay = new UnderWay();
   private handling = 0;
   /** A suspect is being run, and nothing beside it. */
   private alone = false;
@@ -45,7 +45,7 @@ export class Runs {
   /** Waits for the runs under way to end, and tells those that have not after `graceMs`; what then still goes on is left. */
   async stop(graceMs: number, resultsMs: number): Promise<void> {
     const grace = setTimeout(() => this.runner.abortAll(), graceMs);
-    await settled(this.underWay, graceMs + resultsMs);
+    await this.underWay.ended(graceMs + resultsMs);
     clearTimeout(grace);
   }
 
@@ -55,7 +55,6 @@ export class Runs {
       if (!delivery) return;
       this.handling++;
       const run = this.run(delivery).then(() => {
-        this.underWay.delete(run);
         this.queue.release(delivery);
         this.dealSoon();
         this.options.onReleased(delivery);
