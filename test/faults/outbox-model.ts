@@ -92,14 +92,12 @@ export class OutboxModel {
   rescue(by: number): void {
     const alive = [...this.processes.values()].filter(({ isAlive }) => isAlive).map(({ instance }) => instance);
     const dead = [...this.registered].filter((instance) => instance !== by && !alive.includes(instance));
-    const rows = this.ownedBy((owner) => dead.includes(owner));
-    this.free(rows);
-    for (const row of rows) row.rescued += 1;
+    this.takeOver(this.ownedBy((owner) => dead.includes(owner)));
     for (const instance of dead) this.registered.delete(instance);
   }
 
   releaseOrphans(): void {
-    this.free(this.ownedBy((owner) => !this.registered.has(owner)));
+    this.takeOver(this.ownedBy((owner) => !this.registered.has(owner)));
   }
 
   adopt(former: number, instance: number, held: readonly Held[]): Held[] {
@@ -127,6 +125,11 @@ export class OutboxModel {
 
   private ownedBy(which: (owner: number) => boolean): ModelRow[] {
     return [...this.rows.values()].filter(({ owner }) => owner !== null && which(owner)).sort(byId);
+  }
+
+  private takeOver(rows: readonly ModelRow[]): void {
+    this.free(rows);
+    for (const row of rows) row.rescued += 1;
   }
 
   private free(rows: readonly ModelRow[]): void {

@@ -138,9 +138,12 @@ export const ADOPT = `
   where owner = any ($1::int[]) and delivery_id = any ($3::bigint[])
   returning delivery_id, fence`;
 
-/** Frees rows of owners that are not registered: commits that came after their process had gone. */
+/**
+ * Frees rows of owners that are not registered: commits that came after their process had gone, or after whoever saw it
+ * gone had begun to look. Taken over from the dead as well: a run of theirs may have been what ended it.
+ */
 export const RELEASE_ORPHANS = `
-  update infra.outbox_deliveries d set ${FREED}
+  update infra.outbox_deliveries d set ${FREED}, rescued = d.rescued + 1
   where ${AVAILABLE} and d.owner is not null
     and not exists (select 1 from infra.outbox_instances i where i.instance_id = d.owner)`;
 

@@ -57,8 +57,14 @@ describe('taking over', () => {
 
   it('frees rows whose owner was never registered', async () => {
     const app = await outbox.process('survivor', { OUTBOX_POLL_MS: '60000' });
+    const started: number[] = [];
+    app.handlers.behave[FIRST] = async () => {
+      started.push((await outbox.db.query('select started from infra.outbox_deliveries')).rows[0].started);
+    };
     await outbox.insertRows(1, { owner: 2_000_000_000, available: "now() + interval '1 hour'" });
     await eventually(() => app.handlers.ends.length === 1, { label: 'the orphan is delivered' });
+    // It may have ended its process: its starts count.
+    expect(started).toEqual([1]);
   });
 
   it('gives back what it owns without holding it, and leaves alone what it holds', async () => {
