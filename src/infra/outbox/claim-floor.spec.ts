@@ -98,6 +98,24 @@ describe('the claim floor', () => {
       expect(floor.next([])).toEqual({ at: 8.9 * SECOND, id: '0' });
     });
 
+    it('comes back to where a row of the tenant turns out to be claimable, and the others stay where they are', () => {
+      const floor = raised(place(1 * SECOND, 100));
+      expect(floor.hasPassedOver).toBe(false);
+      floor.claimed(floor.next(A), { last: undefined, isFull: false, sentAt: 60 * SECOND });
+      expect(floor.hasPassedOver).toBe(true);
+      floor.lowerPassedOver(place(2 * SECOND, 7));
+      expect(floor.next(A)).toEqual({ at: 59.9 * SECOND, id: '0' });
+      floor.lowerPassedOver(place(1 * SECOND, 50));
+      expect(floor.next(A)).toEqual({ at: 59.9 * SECOND, id: '0' });
+      expect(floor.next([])).toEqual(place(1 * SECOND, 49));
+    });
+
+    it('takes such a row for one like any other where the tenant is passed over no longer', () => {
+      const floor = raised(place(1 * SECOND, 100));
+      floor.lowerPassedOver(place(1 * SECOND, 50));
+      expect(floor.next([])).toEqual(place(1 * SECOND, 49));
+    });
+
     it('comes back for one of two while the other still crowds, and forgets neither', () => {
       const floor = raised(place(1 * SECOND, 100));
       floor.claimed(floor.next(['a', 'b']), { last: place(9 * SECOND, 500), isFull: false });

@@ -39,6 +39,11 @@ export class ClaimFloor {
     return this.passedOver && (isOneBack || crowding.length === 0) ? this.passedOver : this.floor;
   }
 
+  /** Whether rows of some who crowded still wait where claims have gone on since: a claim without them will see to those. */
+  get hasPassedOver(): boolean {
+    return this.passedOver !== undefined;
+  }
+
   /** So many microseconds behind it. */
   behind(distance: number): number {
     return Math.max(0, this.floor.at - distance);
@@ -65,9 +70,16 @@ export class ClaimFloor {
   }
 
   /** The row at this place, and whatever stands behind it, may be claimed from now on. */
-  lower({ at, id }: Place): void {
-    const before = { at, id: String(BigInt(id) - 1n) };
+  lower(place: Place): void {
+    const before = justBefore(place);
     if (isBefore(before, this.floor)) this.floor = before;
+  }
+
+  /** The same, of a row of one who crowded. */
+  lowerPassedOver(place: Place): void {
+    const before = justBefore(place);
+    if (!this.passedOver) this.lower(place);
+    else if (isBefore(before, this.passedOver)) this.passedOver = before;
   }
 
   /** What became available a moment ago may be claimed from now on. */
@@ -85,6 +97,10 @@ export class ClaimFloor {
     if (isBefore(this.floor, place)) this.floor = place;
     this.furthest = Math.max(this.furthest, this.floor.at);
   }
+}
+
+function justBefore({ at, id }: Place): Place {
+  return { at, id: String(BigInt(id) - 1n) };
 }
 
 export function isBefore(one: Place, other: Place): boolean {

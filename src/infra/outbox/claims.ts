@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { STATEMENT_TIMEOUT_MS } from '../database/data-source.js';
 import type { ProviderGates } from '../gates/provider-gates.service.js';
-import { ClaimFloor, isLess } from './claim-floor.js';
+import { ClaimFloor, isLess, type Place } from './claim-floor.js';
 import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
 import { CLAIM, CLAIM_PROBES, FIRST_CLAIMABLE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
@@ -12,11 +12,19 @@ const DISCOVERY_SHARE = 0.05;
 /** What commits late stands at most so far behind the floor: longer than any statement takes. */
 const LATEST_COMMIT_US = (STATEMENT_TIMEOUT_MS + 2_000) * 1_000;
 
+interface PassedOver {
+  tenants: readonly string[];
+  gates: readonly string[];
+}
+const NOBODY: PassedOver = { tenants: [], gates: [] };
+
 /** Which due rows this process takes next: in line, but past those that there is enough of, or that may not run now. */
 export class Claims {
   private readonly floor = new ClaimFloor();
   /** Tenants that the last claim passed over. */
   private crowding: readonly string[] = [];
+  /** Whose rows the floor may have passed over. */
+  private passed = NOBODY;
   private discoverFrom = 0;
   /** From `performance.now()` in microseconds to the database's clock, or a little less. */
   private clockOffset: number | undefined;
@@ -41,6 +49,7 @@ export class Claims {
     const { rows } = await this.pool.query<ClaimedRow>(claim);
     const isFull = rows.length === room;
     this.floor.claimed(from, { last: lastPlace(rows), isFull, sentAt });
+    this.notePassed(full);
     if (toProbe.length > 0) {
       const probes = {
         ...claim,
@@ -64,21 +73,31 @@ export class Claims {
   async discover(): Promise<boolean> {
     const startedAt = performance.now();
     const isFromFront = startedAt >= this.discoverFrom;
+    const since = isFromFront ? 0 : this.floor.behind(LATEST_COMMIT_US);
+    const { passed } = this;
+    const { lookedAt, first } = await this.firstClaimable(passed, since);
+    // Their own first row: it may stand before the place where the claims will come back to them.
+    const ofAnybody = passed === NOBODY ? undefined : (await this.firstClaimable(NOBODY, since)).first;
+    if (isFromFront) this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
+    // Where claims have changed that meanwhile, the look does not say that there was nothing.
+    if (first || passed === this.passed) this.floor.looked(lookedAt, first);
+    if (ofAnybody) this.floor.lowerPassedOver(ofAnybody);
+    return first !== undefined;
+  }
+
+  private async firstClaimable(
+    { tenants, gates }: PassedOver,
+    since: number,
+  ): Promise<{ lookedAt: number; first?: Place }> {
     const { rows } = await this.pool.query<{ looked_at: number; at: number | null; delivery_id: string }>({
       name: 'outbox-discovery',
       text: FIRST_CLAIMABLE,
-      values: [
-        this.crowding,
-        this.gates.narrow(this.queue.heldFor).full,
-        isFromFront ? 0 : this.floor.behind(LATEST_COMMIT_US),
-      ],
+      values: [tenants, gates, since],
     });
-    if (isFromFront) this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
-    for (const { looked_at: lookedAt, at, delivery_id: id } of rows) {
-      this.clockOffset = lookedAt - performance.now() * 1_000;
-      this.floor.looked(lookedAt, at === null ? undefined : { at, id });
-    }
-    return rows.some(({ at }) => at !== null);
+    const [row] = rows;
+    if (!row) throw new Error('the look for claimable rows answered nothing');
+    this.clockOffset = row.looked_at - performance.now() * 1_000;
+    return { lookedAt: row.looked_at, ...(row.at !== null && { first: { at: row.at, id: row.delivery_id } }) };
   }
 
   /** Rows that became available then may be claimed from now on; undefined: a moment ago. */
@@ -95,5 +114,16 @@ export class Claims {
   /** Nothing is known of the line any more. */
   reset(): void {
     this.floor.reset();
+    this.passed = NOBODY;
+  }
+
+  private notePassed(full: readonly string[]): void {
+    if (!this.floor.hasPassedOver) this.passed = NOBODY;
+    else if (!this.crowding.every(isIn(this.passed.tenants)) || !full.every(isIn(this.passed.gates))) {
+      const { tenants, gates } = this.passed;
+      this.passed = { tenants: [...new Set([...tenants, ...this.crowding])], gates: [...new Set([...gates, ...full])] };
+    }
   }
 }
+
+const isIn = (known: readonly string[]) => (one: string) => known.includes(one);

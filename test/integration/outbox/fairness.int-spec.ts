@@ -1,10 +1,18 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { jest } from '@jest/globals';
+import { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
+import { GateLimits } from '../../../src/infra/gates/provider-gate.policy.js';
+import { ProviderGates } from '../../../src/infra/gates/provider-gates.service.js';
+import { Claims } from '../../../src/infra/outbox/claims.js';
 import { CLAIM, PINNED_PLANS } from '../../../src/infra/outbox/deliveries.queries.js';
+import type { Delivery } from '../../../src/infra/outbox/delivery.js';
+import { FairQueue } from '../../../src/infra/outbox/fair-queue.js';
 import { eventually } from '../../support/eventually.js';
 import { FIRST, OTHER_TENANT, OutboxHarness, type OutboxProcess, TENANT } from '../../support/outbox-harness.js';
 
 const CONCURRENCY = 5;
+const silent = new PinoLogger({ pinoHttp: { level: 'silent' } });
 
 describe('fairness', () => {
   let outbox: OutboxHarness;
@@ -57,6 +65,48 @@ describe('fairness', () => {
     const app = await outbox.process('all', { OUTBOX_POLL_MS: '60000' });
     await outbox.drained();
     expect(app.handlers.ends).toHaveLength(1_000);
+  });
+
+  it('reads what waits of a flood once, not with each claim for the others', async () => {
+    await outbox.insertRows(300);
+    const pool = new pg.Pool({ connectionString: outbox.url, options: PINNED_PLANS, max: 1 });
+    const query = jest.spyOn(pool, 'query');
+    const queue = new FairQueue();
+    const claims = new Claims(pool, queue, new ProviderGates(silent, new GateLimits()), {
+      leaseMs: 15_000,
+      tenantShare: 50,
+    });
+    const take = async (room: number) => {
+      const { deliveries } = await claims.next(1, room);
+      for (const delivery of deliveries) queue.push(delivery);
+      const [{ values }] = query.mock.calls.at(-1) as unknown as [{ values: unknown[] }];
+      return { tenants: deliveries.map(({ event }) => event.tenantId), from: Number(values[5]) };
+    };
+    const finish = (count: number) => {
+      for (let i = 0; i < count; i++) queue.release(queue.take() as Delivery);
+    };
+    try {
+      await claims.discover();
+      expect((await take(100)).tenants).toHaveLength(100);
+      const passedOver = await take(100);
+      finish(70);
+      const back = await take(30);
+      expect([passedOver.tenants, back.tenants.length]).toEqual([[], 30]);
+      // The last claim passed over nobody: the flood is the first thing that there is to find.
+      expect(await claims.discover()).toBe(false);
+      const others = await take(100);
+      expect(others.from).toBeGreaterThan(back.from + 500_000);
+      await outbox.insertRows(1, { tenantId: OTHER_TENANT, keyPrefix: 'other', available: 'now()' });
+      expect((await take(100)).tenants).toEqual([OTHER_TENANT]);
+      // A row of the flood's that stands before where the claims have got to with it, as one whose lane comes free.
+      const [early] = await outbox.insertRows(1, { keyPrefix: 'early', available: "now() - interval '5 seconds'" });
+      expect(await claims.discover()).toBe(false);
+      finish(50);
+      await take(100);
+      expect(queue.held.map(({ event }) => event.eventId)).toContain(early);
+    } finally {
+      await pool.end();
+    }
   });
 
   it('claims by its index, however much is blocked or in the future', async () => {
