@@ -11,22 +11,28 @@ export function watchClaims({ Client }) {
   Client.prototype.query = function watched(/** @type {any} */ config, /** @type {any[]} */ ...rest) {
     const text = typeof config === 'string' ? config : config?.text;
     if (!/skip\s+locked/i.test(text ?? '')) return query.call(this, config, ...rest);
-    const from = performance.now();
-    const note = (/** @type {any} */ result) => {
-      if (result?.rows?.length > 0) claims.push({ ms: performance.now() - from, rows: result.rows.length });
-    };
     // The pool hands a callback over, alone or behind the values.
     const callback = rest.at(-1);
     if (typeof callback === 'function') {
-      rest[rest.length - 1] = (/** @type {any} */ error, /** @type {any} */ result) => {
-        note(result);
-        callback(error, result);
-      };
+      rest[rest.length - 1] = noting(claims, callback);
       return query.call(this, config, ...rest);
     }
     const answer = query.call(this, config, ...rest);
-    answer?.then?.(note, () => {});
+    const note = noting(claims, () => {});
+    answer?.then?.(
+      (/** @type {any} */ result) => note(undefined, result),
+      () => {},
+    );
     return answer;
   };
   return claims;
+}
+
+/** A function of its own: a closure that holds the statement ties it to the ones before, and makes collections long. */
+function noting(/** @type {{ ms: number, rows: number }[]} */ claims, /** @type {Function} */ callback) {
+  const from = performance.now();
+  return (/** @type {any} */ error, /** @type {any} */ result) => {
+    if (result?.rows?.length > 0) claims.push({ ms: performance.now() - from, rows: result.rows.length });
+    callback(error, result);
+  };
 }
