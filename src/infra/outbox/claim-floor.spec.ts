@@ -98,6 +98,19 @@ describe('the claim floor', () => {
       expect(floor.next([])).toEqual({ at: 8.9 * SECOND, id: '0' });
     });
 
+    it('lets another claim go ahead of one that has come back', () => {
+      const floor = raised(place(1 * SECOND, 100));
+      floor.claimed(floor.next(A), { last: undefined, isFull: false, sentAt: 60 * SECOND });
+      expect(floor.isBack(floor.next(A))).toBe(false);
+      const back = floor.next([]);
+      expect([floor.isBack(back), floor.ahead]).toEqual([true, { at: 59.9 * SECOND, id: '0' }]);
+      floor.claimedAhead({ last: place(70 * SECOND), isFull: false, sentAt: 71 * SECOND });
+      expect(floor.ahead).toEqual({ at: 69.9 * SECOND, id: '0' });
+      floor.claimedAhead({ last: undefined, isFull: false, sentAt: 80 * SECOND });
+      floor.claimed(back, { last: place(1 * SECOND, 200), isFull: true });
+      expect([floor.next(A), floor.next([])]).toEqual([{ at: 79.9 * SECOND, id: '0' }, place(1 * SECOND, 200)]);
+    });
+
     it('comes back to where a row of the tenant turns out to be claimable, and the others stay where they are', () => {
       const floor = raised(place(1 * SECOND, 100));
       expect(floor.hasPassedOver).toBe(false);

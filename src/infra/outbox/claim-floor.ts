@@ -44,23 +44,37 @@ export class ClaimFloor {
     return this.passedOver !== undefined;
   }
 
+  /** Where a claim begins that passes over all of those, beside one that has come back to them. */
+  get ahead(): Place {
+    return this.floor;
+  }
+
+  /** Whether a claim that begins there has come back to rows that were passed over. */
+  isBack(from: Place): boolean {
+    return from === this.passedOver;
+  }
+
   /** So many microseconds behind it. */
   behind(distance: number): number {
     return Math.max(0, this.floor.at - distance);
   }
 
   /** Takes in what the claim that began at `from` found. */
-  claimed(from: Place, { last, isFull, sentAt }: Claimed): void {
+  claimed(from: Place, claimed: Claimed): void {
     const isCrowded = this.crowding.length > 0;
-    if (from === this.passedOver) {
-      if (!isCrowded) this.passedOver = isFull ? last : undefined;
+    if (this.isBack(from)) {
+      if (!isCrowded) this.passedOver = claimed.isFull ? claimed.last : undefined;
       return;
     }
     if (isCrowded) this.passedOver ??= from;
+    if (claimed.last || isCrowded) this.claimedAhead(claimed);
+  }
+
+  /** Takes in what a claim found that began ahead and passed over everybody whose rows were passed over before. */
+  claimedAhead({ last, isFull, sentAt }: Claimed): void {
+    if (last) this.raise(isFull ? last : { at: last.at - LATE_COMMIT_US, id: '0' });
     // All that is there is of those who crowd: the next claim without them need not read it again.
-    if (!last && isCrowded && sentAt !== undefined) this.looked(sentAt, undefined);
-    if (!last) return;
-    this.raise(isFull ? last : { at: last.at - LATE_COMMIT_US, id: '0' });
+    else if (sentAt !== undefined) this.looked(sentAt, undefined);
   }
 
   /** Takes in where, at `lookedAt` (microseconds), the first claimable row was; undefined: there was none. */

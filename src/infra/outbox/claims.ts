@@ -16,6 +16,12 @@ interface PassedOver {
   tenants: readonly string[];
   gates: readonly string[];
 }
+/** What a claim brought. */
+export interface Claim {
+  deliveries: Delivery[];
+  /** As many as there was room for: there may be more. */
+  isFull: boolean;
+}
 const NOBODY: PassedOver = { tenants: [], gates: [] };
 
 /** Which due rows this process takes next: in line, but past those that there is enough of, or that may not run now. */
@@ -25,6 +31,7 @@ export class Claims {
   private crowding: readonly string[] = [];
   /** Whose rows the floor may have passed over. */
   private passed = NOBODY;
+  private isBackUnderWay = false;
   private discoverFrom = 0;
   /** From `performance.now()` in microseconds to the database's clock, or a little less. */
   private clockOffset: number | undefined;
@@ -36,33 +43,48 @@ export class Claims {
     private readonly settings: { leaseMs: number; tenantShare: number },
   ) {}
 
+  /** The claim under way has come back to those whose rows were passed over: what is new of the others waits behind it. */
+  get isBack(): boolean {
+    return this.isBackUnderWay;
+  }
+
   /** Claims up to `room` rows, and one more for each half-open gate: what waits behind it is its probe. */
-  async next(instance: number, room: number): Promise<{ deliveries: Delivery[]; isFull: boolean }> {
-    const { leaseMs, tenantShare } = this.settings;
+  async next(instance: number, room: number): Promise<Claim> {
     const { full, toProbe } = this.gates.narrow(this.queue.heldFor);
-    this.crowding = this.queue.crowding(tenantShare);
+    this.crowding = this.queue.crowding(this.settings.tenantShare);
     const from = this.floor.next([...this.crowding, ...full]);
-    const offset = this.clockOffset;
-    const sentAt = offset === undefined ? undefined : Math.floor(performance.now() * 1_000 + offset);
-    const values = [instance, leaseMs, room, this.crowding, full, from.at, from.id];
-    const claim = { name: 'outbox-claim', text: CLAIM, values, rowMode: 'array' as const };
-    const { rows } = await this.pool.query<ClaimedRow>(claim);
+    const sentAt = this.databaseTime();
+    this.isBackUnderWay = this.floor.isBack(from);
+    const over = { tenants: this.crowding, gates: full };
+    const rows = await this.claim(instance, room, over, from).finally(() => {
+      this.isBackUnderWay = false;
+    });
     const isFull = rows.length === room;
     this.floor.claimed(from, { last: lastPlace(rows), isFull, sentAt });
     this.notePassed(full);
     if (toProbe.length > 0) {
-      const probes = {
-        ...claim,
-        name: 'outbox-claim-probes',
-        text: CLAIM_PROBES,
-        values: [instance, leaseMs, toProbe],
-      };
-      rows.push(...(await this.pool.query<ClaimedRow>(probes)).rows);
+      const values = [instance, this.settings.leaseMs, toProbe];
+      rows.push(...(await this.query('outbox-claim-probes', CLAIM_PROBES, values)));
     }
-    const now = performance.now();
-    // Postgres answers in the order of whichever index it went by; nearly always it is this one.
-    rows.sort(([one], [other]) => (isLess(one, other) ? -1 : 1));
-    return { deliveries: rows.map((row) => deliveryOf(row, now)), isFull };
+    return { deliveries: deliveriesOf(rows), isFull };
+  }
+
+  /** Claims up to `room` rows of those who were never passed over, beside a claim that has come back to the others. */
+  async ahead(instance: number, room: number): Promise<Claim> {
+    const { passed } = this;
+    const { full } = this.gates.narrow(this.queue.heldFor);
+    const isNew = !full.every(isIn(passed.gates));
+    const sentAt = this.databaseTime();
+    const rows = await this.claim(
+      instance,
+      room,
+      { ...passed, gates: isNew ? [...passed.gates, ...full] : passed.gates },
+      this.floor.ahead,
+    );
+    // The other claim may have ended meanwhile, with nobody left who was passed over.
+    const isFull = rows.length === room;
+    if (!isNew && passed === this.passed) this.floor.claimedAhead({ last: lastPlace(rows), isFull, sentAt });
+    return { deliveries: deliveriesOf(rows), isFull };
   }
 
   /**
@@ -117,6 +139,19 @@ export class Claims {
     this.passed = NOBODY;
   }
 
+  private claim(instance: number, room: number, { tenants, gates }: PassedOver, from: Place): Promise<ClaimedRow[]> {
+    return this.query('outbox-claim', CLAIM, [instance, this.settings.leaseMs, room, tenants, gates, from.at, from.id]);
+  }
+
+  private async query(name: string, text: string, values: unknown[]): Promise<ClaimedRow[]> {
+    return (await this.pool.query<ClaimedRow>({ name, text, values, rowMode: 'array' })).rows;
+  }
+
+  /** Now, in microseconds, or a little earlier; undefined where it is not known yet. */
+  private databaseTime(): number | undefined {
+    return this.clockOffset === undefined ? undefined : Math.floor(performance.now() * 1_000 + this.clockOffset);
+  }
+
   private notePassed(full: readonly string[]): void {
     if (!this.floor.hasPassedOver) this.passed = NOBODY;
     else if (!this.crowding.every(isIn(this.passed.tenants)) || !full.every(isIn(this.passed.gates))) {
@@ -124,6 +159,12 @@ export class Claims {
       this.passed = { tenants: [...new Set([...tenants, ...this.crowding])], gates: [...new Set([...gates, ...full])] };
     }
   }
+}
+
+/** In the order of their ids: Postgres answers in that of whichever index it went by, and nearly always it is this one. */
+function deliveriesOf(rows: ClaimedRow[]): Delivery[] {
+  const now = performance.now();
+  return rows.sort(([one], [other]) => (isLess(one, other) ? -1 : 1)).map((row) => deliveryOf(row, now));
 }
 
 const isIn = (known: readonly string[]) => (one: string) => known.includes(one);

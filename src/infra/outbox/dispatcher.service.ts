@@ -5,7 +5,7 @@ import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
 import { ProviderGates } from '../gates/provider-gates.service.js';
-import { Claims } from './claims.js';
+import { type Claim, Claims } from './claims.js';
 import { ADOPT, FORGET_INSTANCES, PINNED_PLANS, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryRunner } from './delivery-runner.js';
@@ -78,6 +78,9 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private stopping: Promise<void> | undefined;
   private fetching = false;
   private fetchAgain = false;
+  /** Rows that the claims under way may bring. */
+  private asked = 0;
+  private isFetchingAhead = false;
   private foundAt = Number.NEGATIVE_INFINITY;
   private busyLook: NodeJS.Timeout | undefined;
   /** The last claim had no room: claimed again as soon as there is some. */
@@ -187,6 +190,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Claims what is due. Cheap to call: calls during a fetch become one more fetch. */
   wake(): void {
     this.results.noteLook();
+    if (this.claims.isBack) this.lookAhead();
     this.look();
   }
 
@@ -205,6 +209,13 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       return;
     }
     this.fetches.add(detached(() => this.fetch()));
+  }
+
+  /** A flood's claim takes as long as a hundred rows do, and what is new of the others need not wait for it. */
+  private lookAhead(): void {
+    const instance = this.instance;
+    if (instance === undefined || this.stopping || this.isFetchingAhead || !this.hasRoom) return;
+    this.fetches.add(detached(() => this.fetchAhead(instance)));
   }
 
   beforeApplicationShutdown(): Promise<void> {
@@ -283,17 +294,11 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       do {
         this.fetchAgain = false;
         const instance = this.instance;
-        const batch = this.config.env.OUTBOX_BATCH_SIZE;
-        const room = Math.min(batch, this.capacity - this.queue.size);
         // A claim costs about the same for one row as for many: rather wait for room than trickle.
-        this.starved = room < batch / 2;
+        this.starved = !this.hasRoom;
         if (this.starved) this.runs.deal();
         if (instance === undefined || this.stopping || this.starved) return;
-        const { deliveries, isFull } = await this.claims.next(instance, room);
-        this.trouble.worked('claim');
-        if (instance !== this.instance) continue; // Claimed for an identity that is over: given back as orphans.
-        this.takeIn(deliveries);
-        if (deliveries.length > 0) this.foundAt = performance.now();
+        const isFull = await this.take(instance, (room) => this.claims.next(instance, room));
         if (isFull) this.fetchAgain = true;
         // The next claim goes out first: runs that never wait for anything would keep it from the socket.
         if (this.fetchAgain) setImmediate(this.runs.deal);
@@ -311,6 +316,41 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     }
   }
 
+  private async fetchAhead(instance: number): Promise<void> {
+    this.isFetchingAhead = true;
+    try {
+      await this.take(instance, (room) => this.claims.ahead(instance, room));
+      this.runs.deal();
+    } catch (error) {
+      // The next claim of the others sees to what this one did not.
+      this.trouble.failed('claim', error);
+    } finally {
+      this.isFetchingAhead = false;
+    }
+  }
+
+  private get room(): number {
+    return Math.min(this.config.env.OUTBOX_BATCH_SIZE, this.capacity - this.queue.size - this.asked);
+  }
+
+  private get hasRoom(): boolean {
+    return this.room >= this.config.env.OUTBOX_BATCH_SIZE / 2;
+  }
+
+  /** @returns whether there may be more to claim */
+  private async take(instance: number, claim: (room: number) => Promise<Claim>): Promise<boolean> {
+    const { room } = this;
+    this.asked += room;
+    const { deliveries, isFull } = await claim(room).finally(() => {
+      this.asked -= room;
+    });
+    this.trouble.worked('claim');
+    if (instance !== this.instance) return true; // Claimed for an identity that is over: given back as orphans.
+    this.takeIn(deliveries);
+    if (deliveries.length > 0) this.foundAt = performance.now();
+    return isFull;
+  }
+
   private takeIn(deliveries: readonly Delivery[]): void {
     const refused: Delivery[] = [];
     for (const delivery of deliveries) {
@@ -323,8 +363,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   }
 
   private roomAgain({ event }: Delivery): void {
-    const hasRoom = this.starved && this.capacity - this.queue.size >= this.config.env.OUTBOX_BATCH_SIZE / 2;
-    if (hasRoom || this.claims.fitsAgain(event.tenantId)) this.look();
+    if ((this.starved && this.hasRoom) || this.claims.fitsAgain(event.tenantId)) this.look();
   }
 
   /** Does `work` now and repeats it while there is a session; never two at a time, and failures are told once. */

@@ -60,6 +60,47 @@ describe('fairness', () => {
     expect(await outbox.count('infra.outbox_deliveries')).toBeGreaterThan(500);
   });
 
+  it("claims for another tenant while a claim of the flood's is under way, however long that takes", async () => {
+    await outbox.insertRows(300);
+    const app = await outbox.process('all', { OUTBOX_CONCURRENCY: String(CONCURRENCY), OUTBOX_POLL_MS: '60000' });
+    const finish = Promise.withResolvers<void>();
+    app.handlers.behave[FIRST] = () => finish.promise;
+    const insertOther = async () => {
+      await outbox.insertRows(1, { tenantId: OTHER_TENANT, keyPrefix: 'other', available: 'now()' });
+      app.dispatcher.wake();
+    };
+    const seen = (sql: string) => async () => (await outbox.count(sql)) === 1;
+    await eventually(() => app.handlers.starts.length === CONCURRENCY, { label: 'the flood is being worked off' });
+    await insertOther();
+    await eventually(seen(`infra.outbox_deliveries where tenant_id = '${OTHER_TENANT}' and owner is not null`), {
+      label: 'a claim has passed over the flood',
+    });
+    const holdUp = await outbox.db.connect();
+    try {
+      await holdUp.query(`
+        create function public.hold_up() returns trigger language plpgsql as
+          'begin perform pg_advisory_xact_lock_shared(1, 1); return new; end';
+        create trigger hold_up before update on infra.outbox_deliveries for each row
+          when (new.fence <> old.fence and new.tenant_id = '${TENANT}') execute function public.hold_up();
+        select pg_advisory_lock(1, 1)`);
+      const isHeldUp = seen("pg_locks where locktype = 'advisory' and (classid, objid) = (1, 1) and not granted");
+      finish.resolve();
+      await eventually(isHeldUp, { label: 'the claim that comes back to the flood is held up' });
+      await insertOther();
+      const ended = () => app.handlers.ends.filter(({ tenantId }) => tenantId === OTHER_TENANT).length === 2;
+      await eventually(ended, { deadlineMs: 5_000, label: 'the other tenant has its turn' });
+      expect(await isHeldUp()).toBe(true);
+      await holdUp.query('select pg_advisory_unlock(1, 1)');
+      await outbox.drained();
+      expect(new Set(app.handlers.ends.map(({ eventId }) => eventId)).size).toBe(302);
+      expect(app.handlers.ends).toHaveLength(302);
+    } finally {
+      finish.resolve();
+      const letGo = 'select pg_advisory_unlock_all(); drop function public.hold_up cascade';
+      await holdUp.query(letGo).finally(() => holdUp.release(true));
+    }
+  });
+
   it('works off a flood of one tenant without waiting for polls', async () => {
     await outbox.insertRows(1_000);
     const app = await outbox.process('all', { OUTBOX_POLL_MS: '60000' });
