@@ -106,7 +106,7 @@ export class DeliverySql {
 
   /** Answers whether it was still the caller's. */
   async complete({ id, fence }: Held): Promise<boolean> {
-    const { rows } = await this.db.query<{ completed: number }>(COMPLETE, [[id], [fence], [1]]);
+    const { rows } = await this.db.query<{ completed: number }>(COMPLETE, [[id], [fence], [1], [], []]);
     return rows[0]?.completed === 1;
   }
 

@@ -12,17 +12,27 @@ const DISCOVERY_SHARE = 0.05;
 /** What commits late stands at most so far behind the floor: longer than any statement takes. */
 const LATEST_COMMIT_US = (STATEMENT_TIMEOUT_MS + 2_000) * 1_000;
 
-interface PassedOver {
+/** Whose rows claims leave for later: there is enough of them, or they may not run now. */
+export interface PassedOver {
   tenants: readonly string[];
   gates: readonly string[];
 }
+const NOBODY: PassedOver = { tenants: [], gates: [] };
+
+/** Since when the earliest of the rows that now head their lanes has been available, in microseconds. */
+export interface NextInLanes {
+  at: number | null;
+  /** The same of those whom claims had passed over when the lanes came free. */
+  passedOverAt: number | null;
+  passedOver: PassedOver;
+}
+
 /** What a claim brought. */
 export interface Claim {
   deliveries: Delivery[];
   /** As many as there was room for: there may be more. */
   isFull: boolean;
 }
-const NOBODY: PassedOver = { tenants: [], gates: [] };
 
 /** Which due rows this process takes next: in line, but past those that there is enough of, or that may not run now. */
 export class Claims {
@@ -122,10 +132,23 @@ export class Claims {
     return { lookedAt: row.looked_at, ...(row.at !== null && { first: { at: row.at, id: row.delivery_id } }) };
   }
 
-  /** Rows that became available then may be claimed from now on; undefined: a moment ago. */
-  lookBack(availableSince: number | undefined): void {
-    if (availableSince === undefined) this.floor.stepBack();
-    else this.floor.lower({ at: availableSince, id: '1' });
+  /** Whose rows the claims may have passed over by now. */
+  get passedOver(): PassedOver {
+    return this.passed;
+  }
+
+  /** Rows that head their lanes may be claimed from now on; undefined: such as became available a moment ago. */
+  lookBack(next: NextInLanes | undefined): void {
+    if (!next) {
+      this.floor.stepBack();
+      return;
+    }
+    const { at, passedOverAt, passedOver } = next;
+    if (at !== null) this.floor.lower({ at, id: '1' });
+    if (passedOverAt === null) return;
+    this.floor.lowerPassedOver({ at: passedOverAt, id: '1' });
+    // Others are passed over by now: whoever comes back for those does not come back for these.
+    if (passedOver !== this.passed) this.floor.lower({ at: passedOverAt, id: '1' });
   }
 
   /** Whether a tenant was passed over, of which there is not enough any more. */

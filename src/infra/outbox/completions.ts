@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import type { NextInLanes, PassedOver } from './claims.js';
 import { COMPLETE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { detached } from './detached.js';
@@ -8,17 +9,20 @@ import { UnderWay } from './under-way.js';
 const FLUSH_AFTER_MS = 5;
 const RETRY_MAX_MS = 1_000;
 
+interface CompletedRow {
+  completed: number;
+  next_at: number | null;
+  passed_over_at: number | null;
+}
+
 interface Done {
   delivery: Delivery;
   settle: () => void;
 }
 
 export interface CompletionEvents {
-  /**
-   * A lane may have a next row, which only became claimable now.
-   * @param availableSince in microseconds; undefined when that is not known
-   */
-  onMore: (availableSince: number | undefined) => void;
+  /** Lanes may have next rows, which only became claimable now; undefined: since when those are available is not known. */
+  onMore: (next: NextInLanes | undefined) => void;
   /** So many results were refused: another process had taken these rows over. */
   onLeasesLost: (count: number) => void;
 }
@@ -37,6 +41,7 @@ export class Completions {
   constructor(
     private readonly pool: pg.Pool,
     private readonly batchSize: number,
+    private readonly passedOver: () => PassedOver,
     private readonly events: CompletionEvents,
     private readonly trouble: TroubleLog,
   ) {}
@@ -73,33 +78,41 @@ export class Completions {
     this.batch = [];
     const written = detached(() => this.write(batch));
     this.inFlight.add(written);
-    void written.then(({ nextAt, isUncertain }) => {
+    void written.then(({ next, isUncertain }) => {
       for (const { settle } of batch) settle();
-      if (nextAt !== undefined) this.events.onMore(nextAt);
+      if (next) this.events.onMore(next);
       if (isUncertain || this.lookedMeanwhile) this.events.onMore(undefined);
       if (!this.inFlight.isAny) this.lookedMeanwhile = false;
     });
   }
 
-  /** @returns since when the next row of these lanes has been available, and whether that may be wrong */
-  private async write(batch: readonly Done[]): Promise<{ nextAt?: number; isUncertain: boolean }> {
+  /** @returns what comes next in these lanes, if anything, and whether that may be wrong */
+  private async write(batch: readonly Done[]): Promise<{ next?: NextInLanes; isUncertain: boolean }> {
+    const passedOver = this.passedOver();
     const parameters = [
       arrayOf(batch, ({ delivery }) => delivery.deliveryId),
       arrayOf(batch, ({ delivery }) => delivery.fence),
       arrayOf(batch, ({ delivery }) => delivery.finished + 1),
+      passedOver.tenants,
+      passedOver.gates,
     ];
     for (let failures = 0; !this.abandoned; failures++) {
       try {
-        const { rows } = await this.pool.query<{ completed: number; next_at: number | null }>({
+        const { rows } = await this.pool.query<CompletedRow>({
           name: 'outbox-complete',
           text: COMPLETE,
           values: parameters,
         });
         this.trouble.worked('completion');
         // A first try whose answer got lost may have done it already: then a retry finds nothing, and that is fine.
-        const lost = batch.length - (rows[0]?.completed ?? 0);
+        const { completed = 0, next_at = null, passed_over_at = null } = rows[0] ?? {};
+        const lost = batch.length - completed;
         if (lost > 0 && failures === 0) this.events.onLeasesLost(lost);
-        return { isUncertain: failures > 0, ...(rows[0]?.next_at && { nextAt: rows[0].next_at }) };
+        const isAny = next_at !== null || passed_over_at !== null;
+        return {
+          isUncertain: failures > 0,
+          ...(isAny && { next: { at: next_at, passedOverAt: passed_over_at, passedOver } }),
+        };
       } catch (error) {
         this.trouble.failed('completion', error);
         await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** failures)));

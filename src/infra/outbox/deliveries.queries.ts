@@ -168,7 +168,8 @@ export const MARK_STARTED = `
 
 /**
  * Done: off the hot table and into the history, fenced, in one statement. Answers what was really ours, and since when
- * (in microseconds) the earliest of the rows that now head these lanes has been available; null when there is none.
+ * (in microseconds) the earliest of the rows that now head these lanes has been available, those of the tenants in $4 and
+ * the gates in $5 apart; null when there is none.
  * Parameters: 1 ids, 2 fences, 3 attempts. Indexes: outbox_deliveries_pkey, outbox_deliveries_lane.
  */
 export const COMPLETE = `
@@ -181,9 +182,13 @@ export const COMPLETE = `
     insert into infra.outbox_history (delivery_id, event_id, subscriber, tenant_id, attempts, created_at, completed_at)
     select delivery_id, event_id, subscriber, tenant_id, attempts, created_at, clock_timestamp() from done
   )
-  select count(*)::int as completed, ${MICROSECONDS('min(next.available_at)')} as next_at
+  select count(*)::int as completed,
+    ${MICROSECONDS('min(next.available_at) filter (where not next.is_passed_over)')} as next_at,
+    ${MICROSECONDS('min(next.available_at) filter (where next.is_passed_over)')} as passed_over_at
   from done left join lateral (
-    select head.available_at from infra.outbox_deliveries head
+    select head.available_at,
+      head.tenant_id = any ($4::uuid[]) or coalesce(head.gate, '') = any ($5::text[]) as is_passed_over
+    from infra.outbox_deliveries head
     where head.lane = done.lane and head.delivery_id <> done.delivery_id and head.due_at <= now()
     order by head.delivery_id limit 1
   ) next on true`;

@@ -5,7 +5,7 @@ import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
 import { ProviderGates } from '../gates/provider-gates.service.js';
-import { type Claim, Claims } from './claims.js';
+import { type Claim, Claims, type NextInLanes } from './claims.js';
 import { ADOPT, FORGET_INSTANCES, PINNED_PLANS, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryRunner } from './delivery-runner.js';
@@ -107,7 +107,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.results = new Results(
       this.resultPool,
       { leaseMs: LEASE_MS, batchSize: OUTBOX_BATCH_SIZE },
-      { onMore: (availableSince) => this.lookBack(availableSince), onDue: () => this.look() },
+      () => this.claims.passedOver,
+      { onMore: (next) => this.lookBack(next), onDue: () => this.look() },
       this.trouble,
     );
     const { tenantShare } = this;
@@ -194,8 +195,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.look();
   }
 
-  private lookBack(availableSince: number | undefined): void {
-    this.claims.lookBack(availableSince);
+  private lookBack(next: NextInLanes | undefined): void {
+    this.claims.lookBack(next);
     this.look();
   }
 

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { metrics } from '../../common/metrics/metrics.js';
+import type { PassedOver } from './claims.js';
 import { type CompletionEvents, Completions } from './completions.js';
 import { BURY, RESCHEDULE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
@@ -23,11 +24,18 @@ export class Results {
   constructor(
     private readonly pool: pg.Pool,
     private readonly limits: { leaseMs: number; batchSize: number },
+    passedOver: () => PassedOver,
     private readonly events: ResultEvents,
     trouble: TroubleLog,
   ) {
     const onLeasesLost = (count: number) => metrics.add('outbox_leases_lost_total', count);
-    this.completions = new Completions(pool, limits.batchSize, { onMore: events.onMore, onLeasesLost }, trouble);
+    this.completions = new Completions(
+      pool,
+      limits.batchSize,
+      passedOver,
+      { onMore: events.onMore, onLeasesLost },
+      trouble,
+    );
   }
 
   noteLook(): void {

@@ -167,7 +167,7 @@ describe('a retry', () => {
     const [id] = await dead(1);
     await letters().retry(ALL, operator);
     for (const fence of [6, 7]) {
-      await outbox.db.query(COMPLETE, [[id], [fence], [1]]);
+      await outbox.db.query(COMPLETE, [[id], [fence], [1], [], []]);
       await outbox.db.query(BURY, [id, fence, 1, 'permanent', 'late', 'late']);
     }
     expect(await deliveries()).toMatchObject([{ delivery_id: id, fence: 8 }]);

@@ -5,9 +5,11 @@ import pg from 'pg';
 import { GateLimits } from '../../../src/infra/gates/provider-gate.policy.js';
 import { ProviderGates } from '../../../src/infra/gates/provider-gates.service.js';
 import { Claims } from '../../../src/infra/outbox/claims.js';
+import { Completions } from '../../../src/infra/outbox/completions.js';
 import { CLAIM, PINNED_PLANS } from '../../../src/infra/outbox/deliveries.queries.js';
 import type { Delivery } from '../../../src/infra/outbox/delivery.js';
 import { FairQueue } from '../../../src/infra/outbox/fair-queue.js';
+import { TroubleLog } from '../../../src/infra/outbox/trouble-log.js';
 import { eventually } from '../../support/eventually.js';
 import { FIRST, OTHER_TENANT, OutboxHarness, type OutboxProcess, TENANT } from '../../support/outbox-harness.js';
 
@@ -108,46 +110,81 @@ describe('fairness', () => {
     expect(app.handlers.ends).toHaveLength(1_000);
   });
 
-  it('reads what waits of a flood once, not with each claim for the others', async () => {
-    await outbox.insertRows(300);
-    const pool = new pg.Pool({ connectionString: outbox.url, options: PINNED_PLANS, max: 1 });
-    const query = jest.spyOn(pool, 'query');
-    const queue = new FairQueue();
-    const claims = new Claims(pool, queue, new ProviderGates(silent, new GateLimits()), {
-      leaseMs: 15_000,
-      tenantShare: 50,
+  describe('reads what waits of a flood once, not with each claim for the others', () => {
+    const room = 100;
+    let pool: pg.Pool;
+    let queue: FairQueue;
+    let claims: Claims;
+    /** Where the last claim began, and where it was that the flood was passed over, in microseconds. */
+    let from: number;
+    let passedOverAt: number;
+    beforeEach(async () => {
+      pool = new pg.Pool({ connectionString: outbox.url, options: PINNED_PLANS, max: 1 });
+      queue = new FairQueue();
+      const gates = new ProviderGates(silent, new GateLimits());
+      claims = new Claims(pool, queue, gates, { leaseMs: 15_000, tenantShare: 50 });
+      await outbox.insertRows(300);
+      await claims.discover();
+      expect(await take()).toHaveLength(room);
+      expect(await take()).toEqual([]);
+      passedOverAt = from;
     });
-    const take = async (room: number) => {
-      const { deliveries } = await claims.next(1, room);
+    afterEach(() => pool.end());
+
+    /** @returns whose rows it brought */
+    async function take(most = room): Promise<string[]> {
+      const query = jest.spyOn(pool, 'query');
+      const { deliveries } = await claims.next(1, most);
       for (const delivery of deliveries) queue.push(delivery);
       const [{ values }] = query.mock.calls.at(-1) as unknown as [{ values: unknown[] }];
-      return { tenants: deliveries.map(({ event }) => event.tenantId), from: Number(values[5]) };
-    };
-    const finish = (count: number) => {
-      for (let i = 0; i < count; i++) queue.release(queue.take() as Delivery);
-    };
-    try {
-      await claims.discover();
-      expect((await take(100)).tenants).toHaveLength(100);
-      const passedOver = await take(100);
+      from = Number(values[5]);
+      return deliveries.map(({ event }) => event.tenantId);
+    }
+
+    function finish(count: number): Delivery[] {
+      const finished = Array.from({ length: count }, () => queue.take() as Delivery);
+      for (const delivery of finished) queue.release(delivery);
+      return finished;
+    }
+
+    it('when it is looked for', async () => {
       finish(70);
-      const back = await take(30);
-      expect([passedOver.tenants, back.tenants.length]).toEqual([[], 30]);
+      expect(await take(30)).toHaveLength(30);
       // The last claim passed over nobody: the flood is the first thing that there is to find.
       expect(await claims.discover()).toBe(false);
-      const others = await take(100);
-      expect(others.from).toBeGreaterThan(back.from + 500_000);
+      await take();
+      expect(from).toBeGreaterThan(passedOverAt + 500_000);
       await outbox.insertRows(1, { tenantId: OTHER_TENANT, keyPrefix: 'other', available: 'now()' });
-      expect((await take(100)).tenants).toEqual([OTHER_TENANT]);
+      expect(await take()).toEqual([OTHER_TENANT]);
       // A row of the flood's that stands before where the claims have got to with it, as one whose lane comes free.
       const [early] = await outbox.insertRows(1, { keyPrefix: 'early', available: "now() - interval '5 seconds'" });
       expect(await claims.discover()).toBe(false);
       finish(50);
-      await take(100);
+      await take();
       expect(queue.held.map(({ event }) => event.eventId)).toContain(early);
-    } finally {
-      await pool.end();
-    }
+    });
+
+    it('when lanes of its own come free', async () => {
+      // One more in each lane, which stands where the claims have long been.
+      const seconds = await outbox.insertRows(300, { available: "now() - interval '5 seconds'" });
+      const completions = new Completions(
+        pool,
+        1,
+        () => claims.passedOver,
+        {
+          onMore: (next) => claims.lookBack(next),
+          onLeasesLost: () => {},
+        },
+        new TroubleLog(silent),
+      );
+      await Promise.all(finish(10).map((delivery) => completions.complete(delivery)));
+      expect(await take()).toEqual([]);
+      expect(from).toBeGreaterThan(passedOverAt + 500_000);
+      finish(50);
+      await take();
+      const held = queue.held.map(({ event }) => event.eventId);
+      expect(held.filter((id) => seconds.includes(id))).toHaveLength(10);
+    });
   });
 
   it('claims by its index, however much is blocked or in the future', async () => {
