@@ -56,7 +56,7 @@ const PRODUCTION = {
   TWILIO_AUTH_TOKEN: 'unused',
 };
 
-/** Job n belongs to tenant n modulo this number, and to a lane of its own, as if to a conversation. */
+/** Job n belongs to tenant n modulo this number, and unless told to a lane of its own, as if to a conversation. */
 const TENANTS = 100;
 const tenantOf = (/** @type {number} */ n) => `00000000-0000-4000-8000-${String(n % TENANTS).padStart(12, '0')}`;
 
@@ -78,19 +78,20 @@ export const contender = {
   async seed(client, count, settings) {
     await client.query(
       `with given as (
-         select uuidv7() as event_id, n,
+         select uuidv7() as event_id, n, 'lane-' || n / $5::int as ordering_key,
            format('00000000-0000-4000-8000-%s', lpad((n % $2::int)::text, 12, '0'))::uuid as tenant_id
          from generate_series(0, $1::int - 1) n
        ), events as (
          insert into infra.outbox_events (event_id, event_name, schema_version, tenant_id, occurred_at, correlation_id,
            ordering_key, payload)
-         select event_id, $3, '1.0.0', tenant_id, now(), gen_random_uuid(), 'lane-' || n, jsonb_build_object('n', n)
+         select event_id, $3, '1.0.0', tenant_id, now(), gen_random_uuid(), ordering_key, jsonb_build_object('n', n)
          from given
        )
        insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, lane,
          due_at, available_at)
-       select event_id, $3, $4, tenant_id, 'lane-' || n, infra.outbox_lane($4, 'lane-' || n), now(), now() from given order by n`,
-      [count, settings.tenants ?? TENANTS, Measured.name, SUBSCRIBER],
+       select event_id, $3, $4, tenant_id, ordering_key, infra.outbox_lane($4, ordering_key), now(), now()
+       from given order by n`,
+      [count, settings.tenants ?? TENANTS, Measured.name, SUBSCRIBER, settings.perLane ?? 1],
     );
   },
 

@@ -18,6 +18,11 @@ const CHILD_DEADLINE_MS = 150_000;
 const LINE_UP = [
   { name: 'ours, defaults', contender: 'ours', settings: { env: { LOG_LEVEL: 'warn' }, tenants: 1 } },
   {
+    name: 'ours, defaults, ten jobs of the flood in each lane',
+    contender: 'ours',
+    settings: { env: { LOG_LEVEL: 'warn' }, tenants: 1, perLane: 10 },
+  },
+  {
     name: 'graphile-worker, 20 jobs, local queue 100, batching 0',
     contender: 'graphile-worker',
     settings: { concurrentJobs: 20, localQueue: { size: 100 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 },

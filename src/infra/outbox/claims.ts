@@ -19,11 +19,11 @@ export interface PassedOver {
 }
 const NOBODY: PassedOver = { tenants: [], gates: [] };
 
-/** Since when the earliest of the rows that now head their lanes has been available, in microseconds. */
+/** The first in line of the rows that head the lanes that just came free. */
 export interface NextInLanes {
-  at: number | null;
-  /** The same of those whom claims had passed over when the lanes came free. */
-  passedOverAt: number | null;
+  usual: Place | undefined;
+  /** The first of those whom claims had passed over by then. */
+  ofPassedOver: Place | undefined;
   passedOver: PassedOver;
 }
 
@@ -143,12 +143,11 @@ export class Claims {
       this.floor.stepBack();
       return;
     }
-    const { at, passedOverAt, passedOver } = next;
-    if (at !== null) this.floor.lower({ at, id: '1' });
-    if (passedOverAt === null) return;
-    this.floor.lowerPassedOver({ at: passedOverAt, id: '1' });
+    const { usual, ofPassedOver, passedOver } = next;
+    if (usual) this.floor.lower(usual);
+    if (ofPassedOver) this.floor.lowerPassedOver(ofPassedOver);
     // Others are passed over by now: whoever comes back for those does not come back for these.
-    if (passedOver !== this.passed) this.floor.lower({ at: passedOverAt, id: '1' });
+    if (ofPassedOver && passedOver !== this.passed) this.floor.lower(ofPassedOver);
   }
 
   /** Whether a tenant was passed over, of which there is not enough any more. */

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import type { Place } from './claim-floor.js';
 import type { NextInLanes, PassedOver } from './claims.js';
 import { COMPLETE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
@@ -11,8 +12,10 @@ const RETRY_MAX_MS = 1_000;
 
 interface CompletedRow {
   completed: number;
-  next_at: number | null;
+  usual_at: number | null;
+  usual_id: string;
   passed_over_at: number | null;
+  passed_over_id: string;
 }
 
 interface Done {
@@ -105,14 +108,13 @@ export class Completions {
         });
         this.trouble.worked('completion');
         // A first try whose answer got lost may have done it already: then a retry finds nothing, and that is fine.
-        const { completed = 0, next_at = null, passed_over_at = null } = rows[0] ?? {};
-        const lost = batch.length - completed;
+        const [row] = rows;
+        const lost = batch.length - (row?.completed ?? 0);
         if (lost > 0 && failures === 0) this.events.onLeasesLost(lost);
-        const isAny = next_at !== null || passed_over_at !== null;
-        return {
-          isUncertain: failures > 0,
-          ...(isAny && { next: { at: next_at, passedOverAt: passed_over_at, passedOver } }),
-        };
+        const usual = row && placeOf(row.usual_at, row.usual_id);
+        const ofPassedOver = row && placeOf(row.passed_over_at, row.passed_over_id);
+        const isAny = usual !== undefined || ofPassedOver !== undefined;
+        return { isUncertain: failures > 0, ...(isAny && { next: { usual, ofPassedOver, passedOver } }) };
       } catch (error) {
         this.trouble.failed('completion', error);
         await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** failures)));
@@ -120,6 +122,10 @@ export class Completions {
     }
     return { isUncertain: false };
   }
+}
+
+function placeOf(at: number | null, id: string): Place | undefined {
+  return at === null ? undefined : { at, id };
 }
 
 /** An array of numbers as Postgres reads it; the driver would look for quotes in each of them. */

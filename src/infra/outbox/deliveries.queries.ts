@@ -166,10 +166,14 @@ export const MARK_STARTED = `
   update infra.outbox_deliveries set started = started + 1
   where delivery_id = $1 and fence = $2 returning started`;
 
+const PLACE = (row: string) => `${MICROSECONDS(`${row}.available_at`)} as ${row}_at, ${row}.delivery_id as ${row}_id`;
+const FIRST_IN_LINE = (which: string) =>
+  `select available_at, delivery_id from next where ${which} order by available_at, delivery_id limit 1`;
+
 /**
- * Done: off the hot table and into the history, fenced, in one statement. Answers what was really ours, and since when
- * (in microseconds) the earliest of the rows that now head these lanes has been available, those of the tenants in $4 and
- * the gates in $5 apart; null when there is none.
+ * Done: off the hot table and into the history, fenced, in one statement. Answers how many were really ours, and of the
+ * rows that now head these lanes the first in line, those of the tenants in $4 and the gates in $5 apart: since when it has
+ * been available, in microseconds, and its id; null when there is none.
  * Parameters: 1 ids, 2 fences, 3 attempts. Indexes: outbox_deliveries_pkey, outbox_deliveries_lane.
  */
 export const COMPLETE = `
@@ -181,17 +185,18 @@ export const COMPLETE = `
   ), kept as (
     insert into infra.outbox_history (delivery_id, event_id, subscriber, tenant_id, attempts, created_at, completed_at)
     select delivery_id, event_id, subscriber, tenant_id, attempts, created_at, clock_timestamp() from done
+  ), next as (
+    select head.* from done cross join lateral (
+      select available_at, delivery_id, tenant_id = any ($4::uuid[]) or coalesce(gate, '') = any ($5::text[]) as is_passed_over
+      from infra.outbox_deliveries head
+      where head.lane = done.lane and head.delivery_id <> done.delivery_id and head.due_at <= now()
+      order by head.delivery_id limit 1
+    ) head
   )
-  select count(*)::int as completed,
-    ${MICROSECONDS('min(next.available_at) filter (where not next.is_passed_over)')} as next_at,
-    ${MICROSECONDS('min(next.available_at) filter (where next.is_passed_over)')} as passed_over_at
-  from done left join lateral (
-    select head.available_at,
-      head.tenant_id = any ($4::uuid[]) or coalesce(head.gate, '') = any ($5::text[]) as is_passed_over
-    from infra.outbox_deliveries head
-    where head.lane = done.lane and head.delivery_id <> done.delivery_id and head.due_at <= now()
-    order by head.delivery_id limit 1
-  ) next on true`;
+  select (select count(*)::int from done) as completed, ${PLACE('usual')}, ${PLACE('passed_over')}
+  from (select) always
+  left join lateral (${FIRST_IN_LINE('not is_passed_over')}) usual on true
+  left join lateral (${FIRST_IN_LINE('is_passed_over')}) passed_over on true`;
 
 /** Back to waiting. Parameters: 1 id, 2 fence, 3 delay ms, 4 attempts to add (0 for a snooze), 5 last error. */
 export const RESCHEDULE = `
