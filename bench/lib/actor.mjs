@@ -26,20 +26,20 @@ async function produce(contender, { url, settings }) {
   return {
     /**
      * Enqueues jobs `from`, `from + step`, ... at uneven distances of `everyMs`, whether or not earlier ones have been
-     * answered. Answers, for each, its number, when it was sent, and whether the enqueue was acknowledged.
+     * answered. Answers, for each, its number, when it was sent, and when the enqueue was acknowledged, if it was.
      */
     async enqueue({ from, count, step = 1, everyMs: [least, most] }) {
       const sent = [];
       const enqueues = [];
       let due = now();
       for (let i = 0; i < count; i++) {
-        const one = [from + i * step, now(), true];
+        const n = from + i * step;
+        const one = [n, now()];
         sent.push(one);
-        enqueues.push(
-          producer.enqueue(one[0]).catch(() => {
-            one[2] = false;
-          }),
-        );
+        const acknowledged = producer.enqueue(n).then(() => {
+          one[2] = now();
+        });
+        enqueues.push(acknowledged.catch(() => {}));
         due += least + Math.random() * (most - least);
         if (due > now()) await pause(due - now());
       }

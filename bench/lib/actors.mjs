@@ -6,7 +6,7 @@ import { until } from './wait.mjs';
 const RESTART_MS = 200;
 
 /** @typedef {import('./contend.mjs').Entry} Entry */
-/** @typedef {[n: number, at: number, acknowledged: boolean]} Sent */
+/** @typedef {[n: number, at: number, acknowledgedAt: number | undefined]} Sent */
 
 /**
  * The working half of a contender in a process of its own.

@@ -79,7 +79,7 @@ async function scene({ url, worker, producer }, server, /** @type {string} */ le
   await pause(BEFORE_MS);
   const { downAt, upAt } = await server.crash();
   const sent = await enqueued;
-  const acknowledged = sent.filter(([, , isAcknowledged]) => isAcknowledged);
+  const acknowledged = sent.filter(([, , acknowledgedAt]) => acknowledgedAt);
   const settled = () => acknowledged.every(([n]) => worker.starts.has(n));
   await until(SETTLED_MS, settled).catch(() => {});
   const from = performance.now();
