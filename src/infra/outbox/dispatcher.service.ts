@@ -191,8 +191,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Claims what is due. Cheap to call: calls during a fetch become one more fetch. */
   wake(): void {
     this.results.noteLook();
-    if (this.claims.isBack) this.lookAhead();
     this.look();
+    if (this.claims.isBack) this.lookAhead();
   }
 
   private lookBack(next: NextInLanes | undefined): void {

@@ -62,44 +62,53 @@ describe('fairness', () => {
     expect(await outbox.count('infra.outbox_deliveries')).toBeGreaterThan(500);
   });
 
-  it("claims for another tenant while a claim of the flood's is under way, however long that takes", async () => {
+  it.each([
+    { begun: 'under way already', finished: 300 },
+    // Fewer than its share are held then, and more than half of that: nobody has looked for more of it yet.
+    { begun: 'begun by the same wake-up', finished: 60 },
+  ])("claims for another tenant beside a claim of the flood's that is $begun", async ({ finished }) => {
     await outbox.insertRows(300);
     const app = await outbox.process('all', { OUTBOX_CONCURRENCY: String(CONCURRENCY), OUTBOX_POLL_MS: '60000' });
-    const finish = Promise.withResolvers<void>();
-    app.handlers.behave[FIRST] = () => finish.promise;
-    const insertOther = async () => {
+    const [some, all] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    app.handlers.behave[FIRST] = (_event, _run, { tenantId }) => {
+      if (tenantId === TENANT) return app.handlers.starts.length > finished ? all.promise : some.promise;
+    };
+    const claimed = async () => {
       await outbox.insertRows(1, { tenantId: OTHER_TENANT, keyPrefix: 'other', available: 'now()' });
       app.dispatcher.wake();
+      const waiting = `infra.outbox_deliveries where tenant_id = '${OTHER_TENANT}' and owner is null`;
+      const nothing = async () => (await outbox.count(waiting)) === 0;
+      await eventually(nothing, { deadlineMs: 5_000, label: 'nothing waits of the other tenant' });
     };
-    const seen = (sql: string) => async () => (await outbox.count(sql)) === 1;
     await eventually(() => app.handlers.starts.length === CONCURRENCY, { label: 'the flood is being worked off' });
-    await insertOther();
-    await eventually(seen(`infra.outbox_deliveries where tenant_id = '${OTHER_TENANT}' and owner is not null`), {
-      label: 'a claim has passed over the flood',
-    });
-    const holdUp = await outbox.db.connect();
+    await claimed();
+    const db = await outbox.db.connect();
     try {
-      await holdUp.query(`
+      await db.query(`
         create function public.hold_up() returns trigger language plpgsql as
           'begin perform pg_advisory_xact_lock_shared(1, 1); return new; end';
         create trigger hold_up before update on infra.outbox_deliveries for each row
           when (new.fence <> old.fence and new.tenant_id = '${TENANT}') execute function public.hold_up();
         select pg_advisory_lock(1, 1)`);
-      const isHeldUp = seen("pg_locks where locktype = 'advisory' and (classid, objid) = (1, 1) and not granted");
-      finish.resolve();
-      await eventually(isHeldUp, { label: 'the claim that comes back to the flood is held up' });
-      await insertOther();
-      const ended = () => app.handlers.ends.filter(({ tenantId }) => tenantId === OTHER_TENANT).length === 2;
-      await eventually(ended, { deadlineMs: 5_000, label: 'the other tenant has its turn' });
-      expect(await isHeldUp()).toBe(true);
-      await holdUp.query('select pg_advisory_unlock(1, 1)');
+      const heldUp = "pg_locks where locktype = 'advisory' and (classid, objid) = (1, 1) and not granted";
+      const isHeldUp = async () => (await outbox.count(heldUp)) === 1;
+      some.resolve();
+      const isBegun = async () => finished < 300 || (await isHeldUp());
+      const left = `infra.outbox_deliveries where tenant_id = '${TENANT}'`;
+      const areWritten = async () => (await outbox.count(left)) <= 300 - Math.min(finished, 100) + CONCURRENCY;
+      await eventually(areWritten, { label: 'what was held of the flood is done' });
+      await eventually(isBegun, { label: 'the claim that comes back to the flood is held up' });
+      await claimed();
+      await eventually(isHeldUp, { label: "the flood's claim is still held up" });
+      await db.query('select pg_advisory_unlock(1, 1)');
+      all.resolve();
       await outbox.drained();
       expect(new Set(app.handlers.ends.map(({ eventId }) => eventId)).size).toBe(302);
       expect(app.handlers.ends).toHaveLength(302);
     } finally {
-      finish.resolve();
+      for (const { resolve } of [some, all]) resolve();
       const letGo = 'select pg_advisory_unlock_all(); drop function public.hold_up cascade';
-      await holdUp.query(letGo).finally(() => holdUp.release(true));
+      await db.query(letGo).finally(() => db.release(true));
     }
   });
 
