@@ -47,9 +47,11 @@ describe('one waterfall from the webhook to the provider', () => {
       const [webhook] = collector.named('webhook.twilio.voice');
       return collector.named('reporting.first_response').filter(({ traceId }) => traceId === webhook?.traceId);
     };
-    await eventually(() => ofTheCall().length >= 2 && collector.named('webhook.twilio.sms_inbound').length >= 1, {
-      label: 'the spans have arrived',
-    });
+    const haveArrived = () => {
+      if (ofTheCall().length >= 2 && collector.named('webhook.twilio.sms_inbound').length >= 1) return;
+      throw new Error(`of ${collector.spans.map(({ name, traceId }) => `${traceId.slice(-4)} ${name}`).join(', ')}`);
+    };
+    await eventually(haveArrived, { label: 'the spans have arrived' });
     await Promise.all(processes.map((process) => process.kill('SIGTERM')));
     const webhook = collector.named('webhook.twilio.voice')[0];
     trace = collector.spans.filter((span) => span.traceId === webhook?.traceId);
