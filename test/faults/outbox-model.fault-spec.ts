@@ -6,7 +6,7 @@ import { FORM } from './form.js';
 import { byId, type ModelProcess, OutboxModel } from './outbox-model.js';
 
 const LANES = ['a', 'b', 'c'];
-const PROCESSES = [0, 1];
+const PROCESSES = [0, 1] as const;
 const RUNS = FORM.isLong ? 2_000 : 20;
 
 let database: TestDatabase;
@@ -270,6 +270,25 @@ describe(`row 26, row 23: the table of deliveries and its model (${RUNS} runs, F
     () => fc.assert(anyHistory, { seed: FORM.seed, numRuns: RUNS }),
     120_000 + RUNS * 2_000,
   );
+
+  it('leave a lane to one of its rows when a lease that ran out is renewed', async () => {
+    await sql.reset();
+    const model = new OutboxModel();
+    const real: Real = { sessions: new Map(), fences: new Map() };
+    const [slow, other] = PROCESSES;
+    const history = [
+      ...[
+        commands.begin(slow),
+        commands.begin(other),
+        commands.publish('a', slow, true),
+        commands.publish('a', slow, false),
+      ],
+      ...[commands.expire(slow), commands.ripen(), commands.claim(slow, 1), commands.renew(slow)],
+      ...[commands.expire(slow), commands.renew(slow)],
+    ];
+    for (const step of history) await step.run(model, real);
+    await drain(model, real);
+  });
 
   it('are found to differ when a result is written without its fence', async () => {
     const right = sql;

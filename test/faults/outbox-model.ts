@@ -76,7 +76,10 @@ export class OutboxModel {
   renew(owner: number, held: readonly Held[]): void {
     for (const one of held) {
       const row = this.fenced(one);
-      if (row?.owner === owner) row.isLeased = true;
+      const isAlone = [...this.rows.values()].every(
+        (other) => other.lane !== row?.lane || other === row || other.owner === null,
+      );
+      if (row?.owner === owner && (row.isLeased || isAlone)) row.isLeased = true;
     }
   }
 

@@ -149,14 +149,17 @@ export const RELEASE_ORPHANS = `
 
 /**
  * Extends the leases of what owner $1 holds: 2 ids, 3 fences, 4 lease ms. Passes over rows whose result is just being
- * written: waiting for them in another order than the writer's is a deadlock, and they need no lease any more.
+ * written: waiting for them in another order than the writer's is a deadlock, and they need no lease any more. A lease that
+ * ran out stays out where its lane has gone on to another row meanwhile. Index: outbox_deliveries_lane.
  */
 export const RENEW_LEASES = `
   update infra.outbox_deliveries d set leased_until = now() + $4::int * interval '1 millisecond'
   from (
     select ours.delivery_id from infra.outbox_deliveries ours
     join unnest($2::bigint[], $3::int[]) as r (delivery_id, fence) using (delivery_id, fence)
-    where ours.owner = $1
+    where ours.owner = $1 and (ours.leased_until > now() or not exists (
+      select 1 from infra.outbox_deliveries other
+      where other.lane = ours.lane and other.delivery_id <> ours.delivery_id and other.owner is not null))
     for update of ours skip locked
   ) free
   where d.delivery_id = free.delivery_id`;
