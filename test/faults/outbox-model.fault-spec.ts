@@ -254,15 +254,18 @@ const anyCommand = [
 
 const anyHistory = fc.asyncProperty(
   fc.commands(anyCommand, { maxCommands: FORM.isLong ? 80 : 40, size: 'max' }),
-  async (steps) => {
-    await sql.reset();
-    const model = new OutboxModel();
-    const real: Real = { sessions: new Map(), fences: new Map() };
-    for (const one of PROCESSES) await commands.begin(one).run(model, real);
-    await fc.asyncModelRun(() => ({ model, real }), steps);
-    await drain(model, real);
-  },
+  (steps) => wholeHistory((model, real) => fc.asyncModelRun(() => ({ model, real }), steps)),
 );
+
+/** What happens between the begin of all processes and the end of all work. */
+async function wholeHistory(middle: Step): Promise<void> {
+  await sql.reset();
+  const model = new OutboxModel();
+  const real: Real = { sessions: new Map(), fences: new Map() };
+  for (const one of PROCESSES) await commands.begin(one).run(model, real);
+  await middle(model, real);
+  await drain(model, real);
+}
 
 describe(`row 26, row 23: the table of deliveries and its model (${RUNS} runs, FAULTS_SEED=${FORM.seed})`, () => {
   it(
@@ -272,22 +275,15 @@ describe(`row 26, row 23: the table of deliveries and its model (${RUNS} runs, F
   );
 
   it('leave a lane to one of its rows when a lease that ran out is renewed', async () => {
-    await sql.reset();
-    const model = new OutboxModel();
-    const real: Real = { sessions: new Map(), fences: new Map() };
-    const [slow, other] = PROCESSES;
-    const history = [
-      ...[
-        commands.begin(slow),
-        commands.begin(other),
-        commands.publish('a', slow, true),
-        commands.publish('a', slow, false),
-      ],
-      ...[commands.expire(slow), commands.ripen(), commands.claim(slow, 1), commands.renew(slow)],
-      ...[commands.expire(slow), commands.renew(slow)],
+    const [slow] = PROCESSES;
+    const { publish, expire, ripen, claim, renew } = commands;
+    const steps = [
+      ...[publish('a', slow, true), publish('a', slow, false), expire(slow), ripen(), claim(slow, 1), renew(slow)],
+      ...[expire(slow), renew(slow)],
     ];
-    for (const step of history) await step.run(model, real);
-    await drain(model, real);
+    await wholeHistory(async (model, real) => {
+      for (const step of steps) await step.run(model, real);
+    });
   });
 
   it('are found to differ when a result is written without its fence', async () => {

@@ -113,6 +113,11 @@ export class ClaimFloor {
   }
 }
 
+/** Of a query that found a row, or none. */
+export function placeOf(at: number | null, id: string): Place | undefined {
+  return at === null ? undefined : { at, id };
+}
+
 function justBefore({ at, id }: Place): Place {
   return { at, id: String(BigInt(id) - 1n) };
 }

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { STATEMENT_TIMEOUT_MS } from '../database/data-source.js';
 import type { ProviderGates } from '../gates/provider-gates.service.js';
-import { ClaimFloor, isLess, type Place } from './claim-floor.js';
+import { ClaimFloor, isLess, type Place, placeOf } from './claim-floor.js';
 import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
 import { CLAIM, CLAIM_PROBES, FIRST_CLAIMABLE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
@@ -120,7 +120,7 @@ export class Claims {
   private async firstClaimable(
     { tenants, gates }: PassedOver,
     since: number,
-  ): Promise<{ lookedAt: number; first?: Place }> {
+  ): Promise<{ lookedAt: number; first: Place | undefined }> {
     const { rows } = await this.pool.query<{ looked_at: number; at: number | null; delivery_id: string }>({
       name: 'outbox-discovery',
       text: FIRST_CLAIMABLE,
@@ -129,7 +129,7 @@ export class Claims {
     const [row] = rows;
     if (!row) throw new Error('the look for claimable rows answered nothing');
     this.clockOffset = row.looked_at - performance.now() * 1_000;
-    return { lookedAt: row.looked_at, ...(row.at !== null && { first: { at: row.at, id: row.delivery_id } }) };
+    return { lookedAt: row.looked_at, first: placeOf(row.at, row.delivery_id) };
   }
 
   /** Whose rows the claims may have passed over by now. */

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import type { Place } from './claim-floor.js';
+import { placeOf } from './claim-floor.js';
 import type { NextInLanes, PassedOver } from './claims.js';
 import { COMPLETE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
@@ -122,10 +122,6 @@ export class Completions {
     }
     return { isUncertain: false };
   }
-}
-
-function placeOf(at: number | null, id: string): Place | undefined {
-  return at === null ? undefined : { at, id };
 }
 
 /** An array of numbers as Postgres reads it; the driver would look for quotes in each of them. */
