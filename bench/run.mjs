@@ -29,7 +29,10 @@ installPeers();
 const { runAll } = await import('./lib/run-all.mjs');
 const { reportOf } = await import('./lib/report.mjs');
 const results = await runAll(plan);
-const report = reportOf(results, ['npm run bench', ...(given.length > 0 ? ['--', ...given] : [])].join(' '), USAGE);
+const { POSTGRES_BIN } = process.env;
+const command = ['npm run bench', ...(given.length > 0 ? ['--', ...given] : [])];
+if (POSTGRES_BIN) command.unshift(`POSTGRES_BIN=${POSTGRES_BIN}`);
+const report = reportOf(results, command.join(' '), USAGE);
 process.stdout.write(report);
 if (publish) {
   writeFileSync(here('../docs/benchmarks.md'), report);

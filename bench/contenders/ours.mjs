@@ -60,6 +60,10 @@ const PRODUCTION = {
 const TENANTS = 100;
 const tenantOf = (/** @type {number} */ n) => `00000000-0000-4000-8000-${String(n % TENANTS).padStart(12, '0')}`;
 
+/** As the product's, in the order of time: Postgres makes such ids itself from version 18 on only. */
+const EVENT_ID = `(lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0')
+  || substr(replace(gen_random_uuid()::text, '-', ''), 13))::uuid`;
+
 /**
  * The product's own outbox and dispatcher, built, in a Nest application context: lanes, fences, a delivery for each
  * subscriber, fair shares, schema checks, deadlines, metrics and logs as they run in production.
@@ -78,7 +82,7 @@ export const contender = {
   async seed(client, count, settings) {
     await client.query(
       `with given as (
-         select uuidv7() as event_id, n, 'lane-' || n / $5::int as ordering_key,
+         select ${EVENT_ID} as event_id, n, 'lane-' || n / $5::int as ordering_key,
            format('00000000-0000-4000-8000-%s', lpad((n % $2::int)::text, 12, '0'))::uuid as tenant_id
          from generate_series(0, $1::int - 1) n
        ), events as (
@@ -104,7 +108,7 @@ export const contender = {
   /** All of them of today, as if the day had begun with them: the event log and the history that a claim has behind it. */
   async grow(client, count) {
     await client.query(
-      `with given as materialized (select uuidv7() as event_id, n from generate_series(1, $1::int) n), events as (
+      `with given as materialized (select ${EVENT_ID} as event_id, n from generate_series(1, $1::int) n), events as (
          insert into infra.outbox_events (event_id, event_name, schema_version, tenant_id, occurred_at, correlation_id,
            ordering_key, payload)
          select event_id, $2, '1.0.0', gen_random_uuid(), now(), event_id, 'lane-' || n, jsonb_build_object('n', n) from given

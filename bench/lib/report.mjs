@@ -33,7 +33,7 @@ ${usage}
 | date | ${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC |
 | machine | ${availableParallelism()} cores of ${cpus()[0]?.model.trim() ?? 'an unknown model'}, ${memory} GB, ${process.platform} ${process.arch}; Postgres, the contender and this program share them |
 | Node | ${process.version} |
-| Postgres | ${settings.server_version}, embedded, shared_buffers ${settings.shared_buffers}; fsync ${settings.fsync}, synchronous_commit ${settings.synchronous_commit}, full_page_writes ${settings.full_page_writes} |
+| Postgres | ${settings.server_version}, ${process.env.POSTGRES_BIN ? 'installed' : 'from npm'}, shared_buffers ${settings.shared_buffers}; fsync ${settings.fsync}, synchronous_commit ${settings.synchronous_commit}, full_page_writes ${settings.full_page_writes} |
 | beside it | graphile-worker ${version('graphile-worker')}, pg-boss ${version('pg-boss')}, pg ${version('pg')}: dependencies of \`bench/\`, not of the product |
 
 **How to read it.** Machines like this one are shared, and the same program can be half or twice as fast an hour later:

@@ -101,19 +101,25 @@ export async function ownDirectory(path: string): Promise<void> {
 
 /**
  * The programs from the npm package of this platform, ready to run as `user`. They are used where npm put them;
- * only if they cannot be run there, from a copy.
+ * only if they cannot be run there, from a copy. POSTGRES_BIN names the folder of an installed Postgres to use instead.
  */
 export async function postgresBinaries(user: OsUser | undefined): Promise<PostgresBinaries> {
+  const installed = process.env['POSTGRES_BIN'];
+  if (installed) {
+    const { binaries, failure } = await tryBinaries(installed, user);
+    if (binaries) return binaries;
+    throw new Error(`POSTGRES_BIN=${installed} holds no Postgres that runs here (${failure})`);
+  }
   const native = locateNativeDirectory();
   const hydrated = await hydrateSymlinks(native).then(
     () => true,
     () => false,
   );
-  const inPlace = hydrated ? await tryBinaries(native, user) : undefined;
+  const inPlace = hydrated ? await tryBinaries(join(native, 'bin'), user) : undefined;
   if (inPlace?.binaries) return inPlace.binaries;
 
   const copiedTo = await copyNativeDirectory(native, user);
-  const { binaries, failure } = await tryBinaries(copiedTo, user);
+  const { binaries, failure } = await tryBinaries(join(copiedTo, 'bin'), user);
   if (binaries) return { ...binaries, copiedTo };
   throw new Error(`The Postgres binaries do not run here, nor copied to ${copiedTo} (${failure}); set DATABASE_URL`);
 }
@@ -153,10 +159,10 @@ async function hydrateSymlinks(native: string): Promise<void> {
 }
 
 async function tryBinaries(
-  native: string,
+  directory: string,
   user: OsUser | undefined,
 ): Promise<{ binaries?: PostgresBinaries; failure?: string }> {
-  const [initdb, postgres] = [join(native, 'bin', 'initdb'), join(native, 'bin', 'postgres')];
+  const [initdb, postgres] = [join(directory, 'initdb'), join(directory, 'postgres')];
   const options = { ...spawnOptions(user), timeout: COMMAND_TIMEOUT_MS };
   try {
     await execute(initdb, ['--version'], options);

@@ -18,6 +18,9 @@ import { usersDirectory } from './postgres-users.js';
 const INITDB_DEADLINE_MS = 25_000;
 const UNFINISHED_PREFIX = 'postgres.unfinished-';
 
+const BUILTIN_LOCALE = ['--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
+const hasBuiltinLocales = ({ majorVersion }: PostgresBinaries) => Number(majorVersion) >= 17;
+
 /** The one role of an embedded server. */
 export const SUPERUSER = 'postgres';
 
@@ -141,7 +144,7 @@ async function initialise(
     const flags = [
       ...[`--pgdata=${data}`, `--username=${SUPERUSER}`, `--pwfile=${pwfile}`, '--auth=scram-sha-256'],
       // The same order of strings on every machine, whatever locales it has.
-      ...['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
+      ...['--encoding=UTF8', '--locale=C', ...(hasBuiltinLocales(binaries) ? BUILTIN_LOCALE : [])],
       ...(durable ? [] : ['--no-sync']),
     ];
     await promisify(execFile)(binaries.initdb, flags, { ...spawnOptions(user), timeout: INITDB_DEADLINE_MS }).catch(

