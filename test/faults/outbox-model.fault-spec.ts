@@ -117,7 +117,7 @@ const commands = {
       async (model, real) => {
         const it = model.processes.get(process);
         const published = await sql.publish(lane, it?.instance, isLater);
-        const expected = it && !isLater && model.headsItsLane(lane) ? it.instance : null;
+        const expected = it && !isLater && model.isFree(lane) ? it.instance : null;
         expect(published.owner).toBe(expected);
         model.publish(published.id, lane, published.owner, isLater);
         real.fences.set(published.id, 0);

@@ -23,9 +23,9 @@ export class OutboxModel {
   readonly registered = new Set<number>();
   private moment = 0;
 
-  /** Whether a row that is published now goes to its own writer at once: nothing that is due is before it. */
-  headsItsLane(lane: string): boolean {
-    return ![...this.rows.values()].some((row) => row.lane === lane && row.isDue);
+  /** Whether a row that is published now goes to its own writer at once. */
+  isFree(lane: string): boolean {
+    return ![...this.rows.values()].some((row) => row.lane === lane);
   }
 
   publish(id: string, lane: string, owner: number | null, isLater: boolean): void {

@@ -3,7 +3,7 @@ import { STATEMENT_TIMEOUT_MS } from '../database/data-source.js';
 import type { ProviderGates } from '../gates/provider-gates.service.js';
 import { ClaimFloor, isLess, type Place, placeOf } from './claim-floor.js';
 import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
-import { CLAIM, CLAIM_PROBES, FIRST_CLAIMABLE } from './deliveries.queries.js';
+import { CLAIM, CLAIM_PROBES, FIRST_CLAIMABLE, LANE_MARGIN_MS, YIELD } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import type { FairQueue } from './fair-queue.js';
 
@@ -73,8 +73,7 @@ export class Claims {
     this.floor.claimed(from, { last: lastPlace(rows), isFull, sentAt });
     this.notePassed(full);
     if (toProbe.length > 0) {
-      const values = [instance, this.settings.leaseMs, toProbe];
-      rows.push(...(await this.query('outbox-claim-probes', CLAIM_PROBES, values)));
+      rows.push(...(await this.query('outbox-claim-probes', CLAIM_PROBES, instance, [toProbe])));
     }
     return { deliveries: deliveriesOf(rows), isFull };
   }
@@ -162,11 +161,17 @@ export class Claims {
   }
 
   private claim(instance: number, room: number, { tenants, gates }: PassedOver, from: Place): Promise<ClaimedRow[]> {
-    return this.query('outbox-claim', CLAIM, [instance, this.settings.leaseMs, room, tenants, gates, from.at, from.id]);
+    return this.query('outbox-claim', CLAIM, instance, [room, tenants, gates, from.at, from.id]);
   }
 
-  private async query(name: string, text: string, values: unknown[]): Promise<ClaimedRow[]> {
-    return (await this.pool.query<ClaimedRow>({ name, text, values, rowMode: 'array' })).rows;
+  private async query(name: string, text: string, instance: number, which: unknown[]): Promise<ClaimedRow[]> {
+    const values = [instance, this.settings.leaseMs, ...which];
+    const startedAt = performance.now();
+    const { rows } = await this.pool.query<ClaimedRow>({ name, text, values, rowMode: 'array' });
+    if (rows.length === 0 || performance.now() - startedAt < LANE_MARGIN_MS) return rows;
+    const yielded = await this.pool.query<{ delivery_id: string }>(YIELD, [instance, rows.map(([id]) => id)]);
+    const isOthers = new Set(yielded.rows.map(({ delivery_id }) => delivery_id));
+    return rows.filter(([id]) => !isOthers.has(id));
   }
 
   /** Now, in microseconds, or a little earlier; undefined where it is not known yet. */

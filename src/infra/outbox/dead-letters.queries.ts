@@ -1,3 +1,5 @@
+import { LANE_MARGIN_MS } from './deliveries.queries.js';
+
 /** First come, first served: whoever decides about dead letters sees what those before decided. */
 export const DECISION_LOCK = 7_236_105;
 export const LOCK_DECISIONS = 'select pg_advisory_xact_lock($1)';
@@ -55,9 +57,10 @@ export const PICK_ALL = `
 
 /**
  * Puts deliveries $1 back as themselves, with all their attempts, $2 a second, tenants in turn. Each is scheduled for its
- * own turn by both times: due already, it would head its lane and hold up what came after it, and count as lag. Within a
- * tenant, and so within a lane, in the order of ids. The fence goes on: a process that was frozen before the death, or
- * that repeats its burial, finds a delivery it does not hold.
+ * own turn by both times: due already, it would head its lane and hold up what came after it, and count as lag. So are the
+ * first: whoever takes something later of their lanes at this moment does not see them yet. Within a tenant, and so within
+ * a lane, in the order of ids. The fence goes on: a process that was frozen before the death, or that repeats its burial,
+ * finds a delivery it does not hold.
  */
 export const RETRY = `
   with picked as (
@@ -65,7 +68,7 @@ export const RETRY = `
   ), turns as (
     select *, row_number() over (partition by tenant_id order by delivery_id) as turn from picked
   ), paced as (
-    select *, statement_timestamp()
+    select *, statement_timestamp() + interval '${LANE_MARGIN_MS} milliseconds'
       + (row_number() over (order by turn, delivery_id) - 1) * interval '1 second' / $2::int as due_at
     from turns
   ), back as (

@@ -13,6 +13,13 @@ export const PINNED_PLANS = [
   '-c jit=off -c plan_cache_mode=force_generic_plan',
 ].join(' ');
 /**
+ * A scheduled row takes its place in its lane this long before it is due: a claim that saw it scheduled, and took a later
+ * row of the lane, has committed by the time that another claim sees it due. One that took longer has to `YIELD`.
+ */
+export const LANE_MARGIN_MS = 1_000;
+/** When it must have been due, or scheduled for, to come before what is younger in its lane. */
+const IN_PLACE_BY = `now() + interval '${LANE_MARGIN_MS} milliseconds'`;
+/**
  * A lane (subscriber and ordering key) is worked off one row at a time, oldest first. A row scheduled for later keeps
  * nobody waiting; once due it takes its place again, and then must not overtake a row that is already being run.
  * Correlated on purpose: a join here would be planned as a scan of the whole table. Index: outbox_deliveries_lane.
@@ -20,7 +27,7 @@ export const PINNED_PLANS = [
 const HEAD_OF_LANE = `not exists (
         select 1 from infra.outbox_deliveries other
         where other.lane = c.lane and other.delivery_id <> c.delivery_id
-          and (other.leased_until > now() or (other.delivery_id < c.delivery_id and other.due_at <= now()))
+          and (other.leased_until > now() or (other.delivery_id < c.delivery_id and other.due_at <= ${IN_PLACE_BY}))
         offset 0)`;
 
 /** Microseconds since the epoch, exact: a double has room for those of 285 years. `extract` would compute in decimals. */
@@ -45,7 +52,7 @@ export const ORDER_LOCK_CLASS = 7_236_104;
 /**
  * The event and a delivery for each subscriber, in one round trip. Within a lane, ids are given in the order of the
  * commits, so that nobody is taken for the head while an older row is still unseen. A delivery that is due now and
- * heads its lane is born leased to the writing process ($13), which takes it over in memory after the commit.
+ * has its lane to itself is born leased to the writing process ($13), which takes it over in memory after the commit.
  * Parameters: 1 event_id, 2 name, 3 version, 4 tenant, 5 occurred_at, 6 correlation, 7 causation, 8 traceparent,
  * 9 ordering key, 10 payload, 11 lock class, 12 lease ms, 13 owner or null, 14 subscribers, 15 due times, 16 gates.
  */
@@ -117,6 +124,17 @@ const FREED = "owner = null, fence = d.fence + 1, leased_until = '-infinity', av
 export const STRAYS = `
   select delivery_id, fence from infra.outbox_deliveries d
   where ${AVAILABLE} and owner = $1 and not (delivery_id = any ($2::bigint[]))`;
+
+/**
+ * Gives back those of the rows $2, just claimed for owner $1, whose lane an older row has been leased of meanwhile.
+ * Index: outbox_deliveries_lane.
+ */
+export const YIELD = `
+  update infra.outbox_deliveries d set ${FREED}
+  where d.owner = $1 and d.delivery_id = any ($2::bigint[]) and exists (
+    select 1 from infra.outbox_deliveries older
+    where older.lane = d.lane and older.delivery_id < d.delivery_id and older.leased_until > now())
+  returning d.delivery_id`;
 
 /** Gives rows back, each only as it was seen. Parameters: 1 owner, 2 ids, 3 fences. */
 export const RELEASE = `

@@ -1,7 +1,9 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { metrics } from '../../../src/common/metrics/metrics.js';
+import { LANE_MARGIN_MS } from '../../../src/infra/outbox/deliveries.queries.js';
 import { OutboxCron } from '../../../src/infra/outbox/outbox.cron.js';
 import { eventually } from '../../support/eventually.js';
-import { FIRST, Later, OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
+import { FIRST, type Handlers, Later, OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -15,10 +17,17 @@ describe('what is due, and what is scheduled', () => {
   afterAll(() => outbox.stop());
   beforeEach(async () => {
     await outbox.db.query('truncate infra.outbox_deliveries, infra.outbox_dead_letters');
-    app.handlers.starts.length = 0;
-    app.handlers.ends.length = 0;
-    app.handlers.behave = {};
+    for (const { handlers } of outbox.processes) {
+      handlers.starts.length = 0;
+      handlers.ends.length = 0;
+      handlers.behave = {};
+    }
   });
+  /** Of all processes, each in its own order. */
+  const all = (what: 'starts' | 'ends') => outbox.processes.flatMap(({ handlers }) => handlers[what]);
+  const everywhere = (behave: Handlers['behave'][string]) => {
+    for (const { handlers } of outbox.processes) handlers.behave[FIRST] = behave;
+  };
 
   async function backlog() {
     await app.context.get(OutboxCron).readBacklog();
@@ -77,24 +86,66 @@ describe('what is due, and what is scheduled', () => {
   });
 
   it('does not run a scheduled delivery beside a later one of its lane that is already running', async () => {
-    const finishers: (() => void)[] = [];
-    app.handlers.behave[FIRST] = () => new Promise<void>((resolve) => void finishers.push(resolve));
+    const later = Promise.withResolvers<void>();
     const other = await outbox.process('other', { OUTBOX_POLL_MS: '50' });
+    everywhere(({ payload: { n } }) => (n === 2 ? later.promise : undefined));
     await app.publish('late', 1, { contract: Later, due: new Date(Date.now() + HOUR_MS) });
     await app.publish('late', 2);
-    expect(app.handlers.starts).toMatchObject([{ n: 2 }]);
+    await eventually(() => all('starts').length === 1, { label: 'the later one is running' });
+    // Claimed, not handed over: the one before it could have fallen due before it was seen.
+    expect(await outbox.count('infra.outbox_deliveries where owner is not null and fence = 1')).toBe(1);
     await outbox.db.query(
       'update infra.outbox_deliveries set due_at = now(), available_at = now() where owner is null',
     );
     await other.publish('yardstick', 3);
     await outbox.insertRows(1, { keyPrefix: 'yardstick' });
     // Claimed after the row in question, so that row was passed over.
-    await eventually(() => [...app.handlers.starts, ...other.handlers.ends].some(({ key }) => key === 'yardstick0'), {
-      label: 'a claim happens',
-    });
+    await eventually(() => all('ends').some(({ key }) => key === 'yardstick0'), { label: 'a claim happens' });
     expect(await outbox.count('infra.outbox_deliveries where event_name = $1 and owner is null', [Later.name])).toBe(1);
-    app.handlers.behave = {};
-    for (const finish of finishers) finish();
+    later.resolve();
     await outbox.drained();
+  });
+
+  it('keeps a place in its lane for a delivery that is about to fall due', async () => {
+    const order: number[] = [];
+    everywhere(({ payload: { n } }) => void order.push(n));
+    await app.publish('soon', 1, { contract: Later, due: new Date(Date.now() + LANE_MARGIN_MS / 2) });
+    await app.publish('soon', 2);
+    await outbox.drained();
+    expect(order).toEqual([1, 2]);
+  });
+
+  it('yields a lane to a delivery that fell due, and was taken, while the claim of a later one was under way', async () => {
+    const [hold, running] = [await outbox.db.connect(), Promise.withResolvers<void>()];
+    everywhere(() => running.promise);
+    try {
+      await app.publish('taken', 1, { contract: Later, due: new Date(Date.now() + HOUR_MS) });
+      const [first] = (await hold.query('select delivery_id as id from infra.outbox_deliveries')).rows;
+      await hold.query(`
+        create function public.hold_up() returns trigger language plpgsql as
+          'begin perform pg_advisory_xact_lock_shared(1, 1); return new; end';
+        create trigger hold_up before update on infra.outbox_deliveries for each row
+          when (new.fence <> old.fence and new.delivery_id <> ${first.id}) execute function public.hold_up();
+        select pg_advisory_lock(1, 1)`);
+      await outbox.insertRows(1, { keyPrefix: 'taken', oneLane: true });
+      const heldUp = "pg_locks where locktype = 'advisory' and (classid, objid) = (1, 1) and not granted";
+      const isHeldUp = async () => (await outbox.count(heldUp)) >= 1;
+      await eventually(isHeldUp, { label: 'the claim of the later one is held up' });
+      await pause(LANE_MARGIN_MS);
+      const falls = 'update infra.outbox_deliveries set due_at = now(), available_at = now() where delivery_id = $1';
+      await outbox.db.query(falls, [first.id]);
+      await eventually(() => all('starts').length === 1, { label: 'the earlier one is running' });
+      await hold.query('select pg_advisory_unlock(1, 1)');
+      const given = async () => (await outbox.count('infra.outbox_deliveries where fence = 2 and owner is null')) === 1;
+      await eventually(given, { label: 'the later one is given back' });
+      expect(all('starts')).toHaveLength(1);
+      running.resolve();
+      await outbox.drained();
+      expect(all('starts')).toHaveLength(2);
+    } finally {
+      running.resolve();
+      const letGo = 'select pg_advisory_unlock_all(); drop function public.hold_up cascade';
+      await hold.query(letGo).finally(() => hold.release(true));
+    }
   });
 });

@@ -1,24 +1,9 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { CREATE_OUTBOX_PUBLISH } from './20261123100800-infra-outbox-lanes.js';
 
-/**
- * Lanes are given by whoever inserts: of a generated column, every update of a row that leaves it alone parses the
- * expression anew, which was a sixth of what a claim cost. And the publication is planned once a session: the planner
- * finds each plan for these very parameters a little cheaper than the generic one, and so made three at each call.
- */
-export class InfraOutboxPace20261128100000 implements MigrationInterface {
-  readonly name = 'InfraOutboxPace20261128100000';
-
-  async up(runner: QueryRunner): Promise<void> {
-    await runner.query(`
-      alter table infra.outbox_deliveries alter column lane drop expression;
-
-      create function infra.outbox_lane(subscriber text, ordering_key text) returns bigint
-      language sql immutable parallel safe
-      return hashtextextended(subscriber || '|' || ordering_key, 0);
-
-      drop function infra.outbox_publish;
-      create function infra.outbox_publish(
+/** As it is with this migration; `holdsUp` says which earlier rows keep one from being leased at birth. */
+export const createOutboxPublish = (holdsUp: string) => `
+      create or replace function infra.outbox_publish(
         p_event_id uuid, p_event_name text, p_schema_version text, p_tenant_id uuid, p_occurred_at timestamptz,
         p_correlation_id uuid, p_causation_id uuid, p_traceparent text, p_ordering_key text, p_payload jsonb,
         p_lock_class int, p_lease_ms int, p_owner int, p_subscribers text[], p_due_at timestamptz[], p_gates text[]
@@ -48,11 +33,30 @@ export class InfraOutboxPace20261128100000 implements MigrationInterface {
           cross join lateral (
             select case when s.due_at is null and not exists (
               select 1 from infra.outbox_deliveries earlier
-              where earlier.lane = s.lane and earlier.due_at <= clock_timestamp()
+              ${holdsUp}
             ) then p_owner end as owner
           ) o
           returning v_occurred_at, d.delivery_id, d.subscriber, d.gate, d.owner, d.fence;
-      end $$;
+      end $$;`;
+
+/**
+ * Lanes are given by whoever inserts: of a generated column, every update of a row that leaves it alone parses the
+ * expression anew, which was a sixth of what a claim cost. And the publication is planned once a session: the planner
+ * finds each plan for these very parameters a little cheaper than the generic one, and so made three at each call.
+ */
+export class InfraOutboxPace20261128100000 implements MigrationInterface {
+  readonly name = 'InfraOutboxPace20261128100000';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      alter table infra.outbox_deliveries alter column lane drop expression;
+
+      create function infra.outbox_lane(subscriber text, ordering_key text) returns bigint
+      language sql immutable parallel safe
+      return hashtextextended(subscriber || '|' || ordering_key, 0);
+
+      drop function infra.outbox_publish;
+      ${createOutboxPublish('where earlier.lane = s.lane and earlier.due_at <= clock_timestamp()')}
     `);
   }
 

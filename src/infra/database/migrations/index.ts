@@ -10,6 +10,7 @@ import { InfraOutboxLanes20261123100800 } from './20261123100800-infra-outbox-la
 import { ReportingBadStage20261123100900 } from './20261123100900-reporting-bad-stage.js';
 import { InfraOutboxPace20261128100000 } from './20261128100000-infra-outbox-pace.js';
 import { ReportingBookingSamples20261128100100 } from './20261128100100-reporting-booking-samples.js';
+import { InfraOutboxBornLeased20261129100000 } from './20261129100000-infra-outbox-born-leased.js';
 
 /** In order; listed, because a glob cannot be checked by the compiler and loses the names. */
 export const MIGRATIONS = [
@@ -25,4 +26,5 @@ export const MIGRATIONS = [
   ReportingBadStage20261123100900,
   InfraOutboxPace20261128100000,
   ReportingBookingSamples20261128100100,
+  InfraOutboxBornLeased20261129100000,
 ];

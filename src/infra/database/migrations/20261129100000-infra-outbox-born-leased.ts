@@ -1,0 +1,18 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { createOutboxPublish } from './20261128100000-infra-outbox-pace.js';
+
+/**
+ * Born leased is what has its lane to itself. A scheduled row of it may fall due before the publication has committed, and be
+ * claimed by somebody who does not see the new one yet: both would run at once.
+ */
+export class InfraOutboxBornLeased20261129100000 implements MigrationInterface {
+  readonly name = 'InfraOutboxBornLeased20261129100000';
+
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(createOutboxPublish('where earlier.lane = s.lane'));
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query(createOutboxPublish('where earlier.lane = s.lane and earlier.due_at <= clock_timestamp()'));
+  }
+}
