@@ -60,6 +60,9 @@ const PRODUCTION = {
 const TENANTS = 100;
 const tenantOf = (/** @type {number} */ n) => `00000000-0000-4000-8000-${String(n % TENANTS).padStart(12, '0')}`;
 
+/** Lanes are as new as the jobs: each time others. */
+let seeds = 0;
+
 /** As the product's, in the order of time: Postgres makes such ids itself from version 18 on only. */
 const EVENT_ID = `(lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0')
   || substr(replace(gen_random_uuid()::text, '-', ''), 13))::uuid`;
@@ -82,7 +85,7 @@ export const contender = {
   async seed(client, count, settings) {
     await client.query(
       `with given as (
-         select ${EVENT_ID} as event_id, n, 'lane-' || n / $5::int as ordering_key,
+         select ${EVENT_ID} as event_id, n, $6 || '-' || n / $5::int as ordering_key,
            format('00000000-0000-4000-8000-%s', lpad((n % $2::int)::text, 12, '0'))::uuid as tenant_id
          from generate_series(0, $1::int - 1) n
        ), events as (
@@ -95,7 +98,7 @@ export const contender = {
          due_at, available_at)
        select event_id, $3, $4, tenant_id, ordering_key, infra.outbox_lane($4, ordering_key), now(), now()
        from given order by n`,
-      [count, settings.tenants ?? TENANTS, Measured.name, SUBSCRIBER, settings.perLane ?? 1],
+      [count, settings.tenants ?? TENANTS, Measured.name, SUBSCRIBER, settings.perLane ?? 1, `seed-${++seeds}`],
     );
   },
 

@@ -7,6 +7,7 @@ import {
   COMPLETE,
   FORGET_INSTANCES,
   ORDER_LOCK_CLASS,
+  OWNED,
   PUBLISH,
   RELEASE,
   RELEASE_ALL,
@@ -14,7 +15,6 @@ import {
   RENEW_LEASES,
   RESCHEDULE,
   RESCUE,
-  STRAYS,
 } from '../../src/infra/outbox/deliveries.queries.js';
 import { LIVENESS_LOCK_CLASS } from '../../src/infra/outbox/outbox-session.js';
 
@@ -126,8 +126,8 @@ export class DeliverySql {
     await this.db.query(RELEASE, [owner, ...columns(held)]);
   }
 
-  async strays(owner: number, held: readonly Held[]): Promise<string[]> {
-    const { rows } = await this.db.query(STRAYS, [owner, held.map(({ id }) => id)]);
+  async owned(owner: number): Promise<string[]> {
+    const { rows } = await this.db.query(OWNED, [owner]);
     return heldOf(rows).map(({ id }) => id);
   }
 

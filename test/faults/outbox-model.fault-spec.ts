@@ -145,8 +145,7 @@ const commands = {
     ofProcess('renew', process, 'session', async (it, model) => {
       await sql.renew(it.instance, it.held);
       model.renew(it.instance, it.held);
-      const strays = await sql.strays(it.instance, it.held);
-      expect(sorted(strays)).toEqual(model.strays(it.instance, it.held));
+      expect(sorted(await sql.owned(it.instance))).toEqual(model.owned(it.instance));
     }),
   release: (process: number) =>
     ofProcess('release', process, 'held', async (it, model) => {

@@ -87,9 +87,8 @@ export class OutboxModel {
     this.free(held.flatMap((one) => this.fenced(one) ?? []).filter((row) => row.owner === owner));
   }
 
-  strays(owner: number, held: readonly Held[]): string[] {
-    const ids = held.map(({ id }) => id);
-    return this.ownedBy((one) => one === owner).flatMap(({ id }) => (ids.includes(id) ? [] : [id]));
+  owned(owner: number): string[] {
+    return this.ownedBy((one) => one === owner).map(({ id }) => id);
   }
 
   rescue(by: number): void {

