@@ -31,6 +31,8 @@ const apps: RunningApp[] = [];
 const servers: EmbeddedPostgres[] = [];
 
 beforeAll(async () => {
+  // Everything here is about the one from npm.
+  delete process.env['POSTGRES_BIN'];
   // Root's TMPDIR may be closed to others, and only one test is about that.
   directory = await mkdtemp(join(isRoot ? '/var/tmp' : tmpdir(), 'nmc-embedded-'));
   await chmod(directory, 0o755);

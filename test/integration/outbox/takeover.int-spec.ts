@@ -1,7 +1,11 @@
+import type { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
 import { metrics } from '../../../src/common/metrics/metrics.js';
 import { Database } from '../../../src/infra/database/database.js';
 import { consumeOnce } from '../../../src/infra/outbox/consume-once.js';
+import type { Delivery } from '../../../src/infra/outbox/delivery.js';
+import { FairQueue } from '../../../src/infra/outbox/fair-queue.js';
+import { LeaseKeeper } from '../../../src/infra/outbox/lease-keeper.js';
 import { LIVENESS_LOCK_CLASS } from '../../../src/infra/outbox/outbox-session.js';
 import { eventually } from '../../support/eventually.js';
 import { FIRST, OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
@@ -82,6 +86,30 @@ describe('taking over', () => {
     finish();
     await outbox.drained();
     expect(app.handlers.starts.filter(({ n }) => n === 50)).toHaveLength(1);
+  });
+
+  it('renews the leases of what it has held for a while, and leaves new ones as they are', async () => {
+    const other = await otherInstance();
+    const [leaseMs, queue] = [10_000, new FairQueue()];
+    await outbox.insertRows(2, { owner: other.id, available: `now() + interval '${leaseMs} milliseconds'` });
+    const { rows } = await outbox.db.query(
+      'select delivery_id, fence from infra.outbox_deliveries order by delivery_id',
+    );
+    const ages = [leaseMs / 2, 0];
+    for (const [n, { delivery_id: deliveryId, fence }] of rows.entries()) {
+      const heldSince = performance.now() - (ages[n] ?? 0);
+      queue.push({ deliveryId, fence, heldSince, event: { tenantId: 't' } } as Delivery);
+    }
+    const leases = async () =>
+      (
+        await outbox.db.query('select leased_until as until from infra.outbox_deliveries order by delivery_id')
+      ).rows.map(({ until }) => until.getTime());
+    const before = await leases();
+    await new LeaseKeeper(outbox.db, queue, 2 * leaseMs, {} as PinoLogger).renew(other.id);
+    const after = await leases();
+    expect(after[0]).toBeGreaterThanOrEqual(before[0] + leaseMs);
+    expect(after[1]).toBe(before[1]);
+    await other.client.end();
   });
 
   it('refuses and counts the late result of a previous owner', async () => {
