@@ -23,7 +23,11 @@ interface Done {
   settle: () => void;
 }
 
-export interface CompletionEvents {
+export interface CompletionsOptions {
+  /** Results written at once, at most. */
+  batchSize: number;
+  /** Whose rows the claims pass over: the next rows of their lanes are told apart. */
+  passedOver: () => PassedOver;
   /** Lanes may have next rows, which only became claimable now; undefined: since when those are available is not known. */
   onMore: (next: NextInLanes | undefined) => void;
   /** So many results were refused: another process had taken these rows over. */
@@ -43,17 +47,15 @@ export class Completions {
 
   constructor(
     private readonly pool: pg.Pool,
-    private readonly batchSize: number,
-    private readonly passedOver: () => PassedOver,
-    private readonly events: CompletionEvents,
     private readonly trouble: TroubleLog,
+    private readonly options: CompletionsOptions,
   ) {}
 
   /** Resolves when the row is off the table, or found to belong to somebody else. */
   complete(delivery: Delivery): Promise<void> {
     return new Promise((settle) => {
       this.batch.push({ delivery, settle });
-      if (this.batch.length >= this.batchSize) this.flush();
+      if (this.batch.length >= this.options.batchSize) this.flush();
       else this.timer ??= setTimeout(() => this.flush(), FLUSH_AFTER_MS);
     });
   }
@@ -83,15 +85,15 @@ export class Completions {
     this.inFlight.add(written);
     void written.then(({ next, isUncertain }) => {
       for (const { settle } of batch) settle();
-      if (next) this.events.onMore(next);
-      if (isUncertain || this.lookedMeanwhile) this.events.onMore(undefined);
+      if (next) this.options.onMore(next);
+      if (isUncertain || this.lookedMeanwhile) this.options.onMore(undefined);
       if (!this.inFlight.isAny) this.lookedMeanwhile = false;
     });
   }
 
   /** @returns what comes next in these lanes, if anything, and whether that may be wrong */
   private async write(batch: readonly Done[]): Promise<{ next?: NextInLanes; isUncertain: boolean }> {
-    const passedOver = this.passedOver();
+    const passedOver = this.options.passedOver();
     const parameters = [
       arrayOf(batch, ({ delivery }) => delivery.deliveryId),
       arrayOf(batch, ({ delivery }) => delivery.fence),
@@ -110,7 +112,7 @@ export class Completions {
         // A first try whose answer got lost may have done it already: then a retry finds nothing, and that is fine.
         const [row] = rows;
         const lost = batch.length - (row?.completed ?? 0);
-        if (lost > 0 && failures === 0) this.events.onLeasesLost(lost);
+        if (lost > 0 && failures === 0) this.options.onLeasesLost(lost);
         const usual = row && placeOf(row.usual_at, row.usual_id);
         const ofPassedOver = row && placeOf(row.passed_over_at, row.passed_over_id);
         const isAny = usual !== undefined || ofPassedOver !== undefined;

@@ -5,14 +5,14 @@ import { metrics } from '../../common/metrics/metrics.js';
 import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
 import { ProviderGates } from '../gates/provider-gates.service.js';
-import { type Claim, Claims, type NextInLanes } from './claims.js';
+import { Claims, type NextInLanes } from './claims.js';
 import { ADOPT, FORGET_INSTANCES, PINNED_PLANS, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryRunner } from './delivery-runner.js';
-import { detached } from './detached.js';
 import { FairQueue } from './fair-queue.js';
+import { Fetcher } from './fetcher.js';
 import { LeaseKeeper } from './lease-keeper.js';
-import { NOTIFY, NOTIFY_INTERVAL_MS, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
+import { NOTIFY, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
 import { Results } from './results.js';
 import { Runs } from './runs.js';
 import { TroubleLog } from './trouble-log.js';
@@ -35,13 +35,6 @@ const RENEW_MS = 1_000;
 const TIDY_MS = 1_000;
 /** How often to look for what the claims do not see. */
 const DISCOVERY_MS = 500;
-/**
- * Those who publish may not wake us more often than each `NOTIFY_INTERVAL_MS`: for so long after we have found something,
- * and while we could start more at once, we look again by ourselves, first after this time and then after twice as long
- * each time.
- */
-const BUSY_LOOK_MS = 3;
-const CLAIM_RETRY_MS = 250;
 /** Rows held in memory at most, and at least this many batches; beyond, rows are written due and unowned. */
 const MIN_CAPACITY = 500;
 const BATCHES_HELD = 3;
@@ -63,8 +56,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly session: OutboxSession;
   private readonly notifier: OutboxNotifier;
   private readonly queue = new FairQueue((gate) => this.gates.slots(gate));
-  private readonly fetches = new UnderWay();
   private readonly claims: Claims;
+  private readonly fetcher: Fetcher;
   private readonly results: Results;
   private readonly runs: Runs;
   private readonly leases: LeaseKeeper;
@@ -77,16 +70,6 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly capacity: number;
   private readonly tenantShare: number;
   private stopping: Promise<void> | undefined;
-  private fetching = false;
-  private fetchAgain = false;
-  /** Rows that the claims under way may bring. */
-  private asked = 0;
-  private isFetchingAhead = false;
-  private foundAt = Number.NEGATIVE_INFINITY;
-  private busyLook: NodeJS.Timeout | undefined;
-  /** The last claim had no room: claimed again as soon as there is some. */
-  private starved = false;
-
   constructor(
     private readonly config: Config,
     runner: DeliveryRunner,
@@ -105,19 +88,28 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.resultPool = poolOf(RESULT_POOL_SIZE, PINNED_PLANS);
     this.trouble = new TroubleLog(logger);
     this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
-    this.results = new Results(
-      this.resultPool,
-      { leaseMs: LEASE_MS, batchSize: OUTBOX_BATCH_SIZE },
-      () => this.claims.passedOver,
-      { onMore: (next) => this.lookBack(next), onDue: () => this.look() },
-      this.trouble,
-    );
+    this.results = new Results(this.resultPool, this.trouble, {
+      leaseMs: LEASE_MS,
+      batchSize: OUTBOX_BATCH_SIZE,
+      passedOver: () => this.claims.passedOver,
+      onMore: (next) => this.lookBack(next),
+      onDue: () => this.fetcher.look(),
+    });
     const { tenantShare } = this;
     this.claims = new Claims(this.pool, this.queue, gates, { leaseMs: LEASE_MS, tenantShare });
+    const isOpen = () => this.instance !== undefined && !this.stopping;
     this.runs = new Runs(this.queue, runner, this.results, this.pool, logger, {
       concurrency: OUTBOX_CONCURRENCY,
-      isOpen: () => this.instance !== undefined && !this.stopping,
-      onReleased: (delivery) => this.roomAgain(delivery),
+      isOpen,
+      onReleased: (delivery) => this.fetcher.roomAgain(delivery),
+    });
+    this.fetcher = new Fetcher(this.claims, this.queue, this.runs, this.trouble, {
+      batchSize: OUTBOX_BATCH_SIZE,
+      capacity: this.capacity,
+      concurrency: OUTBOX_CONCURRENCY,
+      instance: () => this.instance,
+      isOpen,
+      onClaimed: (deliveries) => this.takeIn(deliveries),
     });
     this.leases = new LeaseKeeper(this.pool, this.queue, LEASE_MS, logger);
     this.session = new OutboxSession(config.directDatabaseUrl, ROLE, {
@@ -149,12 +141,12 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.gates.watch({
       // Waiting here, they would take the room of those that need not wait.
       onShut: (name) => void this.release(this.queue.drain(({ gate }) => gate !== name)),
-      onOpen: () => this.look(),
+      onOpen: () => this.fetcher.look(),
     });
     await this.session.start();
     this.every(this.config.env.OUTBOX_POLL_MS, 'poll', async () => this.wake());
     this.every(DISCOVERY_MS, 'discovery', async () => {
-      if (await this.claims.discover()) this.look();
+      if (await this.claims.discover()) this.fetcher.look();
     });
     this.every(SWEEP_MS, 'rescue', async (instance) => {
       if (performance.now() >= this.sweepFrom && (await this.leases.rescue(instance))) this.wake();
@@ -190,35 +182,16 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.notifier.notify();
   }
 
-  /** Claims what is due. Cheap to call: calls during a fetch become one more fetch. */
+  /** Claims what is due; cheap to call. */
   wake(): void {
     this.results.noteLook();
-    this.look();
-    if (this.claims.isBack) this.lookAhead();
+    this.fetcher.look();
+    this.fetcher.lookAhead();
   }
 
   private lookBack(next: NextInLanes | undefined): void {
     this.claims.lookBack(next);
-    this.look();
-  }
-
-  private look(): void {
-    clearTimeout(this.busyLook);
-    this.busyLook = undefined;
-    // A new session looks by itself.
-    if (this.instance === undefined || this.stopping) return;
-    if (this.fetching) {
-      this.fetchAgain = true;
-      return;
-    }
-    this.fetches.add(detached(() => this.fetch()));
-  }
-
-  /** A flood's claim takes as long as a hundred rows do, and what is new of the others need not wait for it. */
-  private lookAhead(): void {
-    const instance = this.instance;
-    if (instance === undefined || this.stopping || this.isFetchingAhead || !this.hasRoom) return;
-    this.fetches.add(detached(() => this.fetchAhead(instance)));
+    this.fetcher.look();
   }
 
   beforeApplicationShutdown(): Promise<void> {
@@ -236,7 +209,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     const renewal = setInterval(() => {
       if (this.instance !== undefined) this.leases.renew(this.instance).catch(() => {});
     }, RENEW_MS);
-    await this.fetches.ended(STOP_RESULTS_MS);
+    await this.fetcher.ended(STOP_RESULTS_MS);
     await this.release(this.queue.drain());
     await this.runs.stop(STOP_GRACE_MS, STOP_RESULTS_MS);
     await this.results.stop(STOP_RESULTS_MS);
@@ -291,69 +264,6 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.sweepFrom = performance.now() + SWEEP_AFTER_RECONNECT_MS;
   }
 
-  private async fetch(): Promise<void> {
-    this.fetching = true;
-    try {
-      do {
-        this.fetchAgain = false;
-        const instance = this.instance;
-        // A claim costs about the same for one row as for many: rather wait for room than trickle.
-        this.starved = !this.hasRoom;
-        if (this.starved) this.runs.deal();
-        if (instance === undefined || this.stopping || this.starved) return;
-        const isFull = await this.take(instance, (room) => this.claims.next(instance, room));
-        if (isFull) this.fetchAgain = true;
-        // The next claim goes out first: runs that never wait for anything would keep it from the socket.
-        if (this.fetchAgain) setImmediate(this.runs.deal);
-        else this.runs.deal();
-      } while (this.fetchAgain);
-      const sinceFound = performance.now() - this.foundAt;
-      if (sinceFound < NOTIFY_INTERVAL_MS && this.queue.size < this.config.env.OUTBOX_CONCURRENCY) {
-        this.busyLook = setTimeout(() => this.look(), Math.max(BUSY_LOOK_MS, sinceFound));
-      }
-    } catch (error) {
-      this.trouble.failed('claim', error);
-      setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();
-    } finally {
-      this.fetching = false;
-    }
-  }
-
-  private async fetchAhead(instance: number): Promise<void> {
-    this.isFetchingAhead = true;
-    try {
-      await this.take(instance, (room) => this.claims.ahead(instance, room));
-      this.runs.deal();
-    } catch (error) {
-      // The next claim of the others sees to what this one did not.
-      this.trouble.failed('claim', error);
-    } finally {
-      this.isFetchingAhead = false;
-    }
-  }
-
-  private get room(): number {
-    return Math.min(this.config.env.OUTBOX_BATCH_SIZE, this.capacity - this.queue.size - this.asked);
-  }
-
-  private get hasRoom(): boolean {
-    return this.room >= this.config.env.OUTBOX_BATCH_SIZE / 2;
-  }
-
-  /** @returns whether there may be more to claim */
-  private async take(instance: number, claim: (room: number) => Promise<Claim>): Promise<boolean> {
-    const { room } = this;
-    this.asked += room;
-    const { deliveries, isFull } = await claim(room).finally(() => {
-      this.asked -= room;
-    });
-    this.trouble.worked('claim');
-    if (instance !== this.instance) return true; // Claimed for an identity that is over: given back as orphans.
-    this.takeIn(deliveries);
-    if (deliveries.length > 0) this.foundAt = performance.now();
-    return isFull;
-  }
-
   private takeIn(deliveries: readonly Delivery[]): void {
     const refused: Delivery[] = [];
     for (const delivery of deliveries) {
@@ -363,10 +273,6 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       else this.queue.push(delivery);
     }
     void this.release(refused);
-  }
-
-  private roomAgain({ event }: Delivery): void {
-    if ((this.starved && this.hasRoom) || this.claims.fitsAgain(event.tenantId)) this.look();
   }
 
   /** Repeats `work` while there is a session; never two at a time, and failures are told once. */

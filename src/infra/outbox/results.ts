@@ -1,7 +1,6 @@
 import type pg from 'pg';
 import { metrics } from '../../common/metrics/metrics.js';
-import type { PassedOver } from './claims.js';
-import { type CompletionEvents, Completions } from './completions.js';
+import { Completions, type CompletionsOptions } from './completions.js';
 import { BURY, RESCHEDULE } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import type { RunResult } from './delivery-runner.js';
@@ -11,7 +10,8 @@ const RETRY_MAX_MS = 1_000;
 /** Longer waits are found by polling. */
 const TIMED_WAKE_MAX_MS = 60_000;
 
-export interface ResultEvents extends Pick<CompletionEvents, 'onMore'> {
+export interface ResultsOptions extends Omit<CompletionsOptions, 'onLeasesLost'> {
+  leaseMs: number;
   /** A row that was put off is due about now. */
   onDue: () => void;
 }
@@ -23,19 +23,11 @@ export class Results {
 
   constructor(
     private readonly pool: pg.Pool,
-    private readonly limits: { leaseMs: number; batchSize: number },
-    passedOver: () => PassedOver,
-    private readonly events: ResultEvents,
     trouble: TroubleLog,
+    private readonly options: ResultsOptions,
   ) {
     const onLeasesLost = (count: number) => metrics.add('outbox_leases_lost_total', count);
-    this.completions = new Completions(
-      pool,
-      limits.batchSize,
-      passedOver,
-      { onMore: events.onMore, onLeasesLost },
-      trouble,
-    );
+    this.completions = new Completions(pool, trouble, { ...options, onLeasesLost });
   }
 
   noteLook(): void {
@@ -53,13 +45,13 @@ export class Results {
       case 'retry': {
         const attempts = result.kind === 'retry' ? 1 : 0;
         await this.persist(RESCHEDULE, [deliveryId, fence, result.delayMs, attempts, result.errorCode]);
-        if (result.delayMs < TIMED_WAKE_MAX_MS) setTimeout(this.events.onDue, result.delayMs + 5).unref();
+        if (result.delayMs < TIMED_WAKE_MAX_MS) setTimeout(this.options.onDue, result.delayMs + 5).unref();
         return;
       }
       case 'dead_letter': {
         const attempts = delivery.finished + 1;
         await this.persist(BURY, [deliveryId, fence, attempts, result.reason, result.errorCode, result.fingerprint]);
-        return this.events.onMore(undefined);
+        return this.options.onMore(undefined);
       }
     }
   }
@@ -70,7 +62,7 @@ export class Results {
   }
 
   private async persist(sql: string, parameters: unknown[]): Promise<void> {
-    const deadline = performance.now() + this.limits.leaseMs;
+    const deadline = performance.now() + this.options.leaseMs;
     for (let failures = 0; ; failures++) {
       try {
         const { rowCount } = await this.pool.query(sql, parameters);

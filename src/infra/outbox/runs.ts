@@ -63,11 +63,11 @@ export class Runs {
     }
   }
 
-  /** Once for all that end in the same breath. */
+  /** Once for all that end in the same breath, and after what has come over the sockets: runs may wait for nothing. */
   private dealSoon(): void {
     if (this.isDealingSoon) return;
     this.isDealingSoon = true;
-    void Promise.resolve().then(() => {
+    setImmediate(() => {
       this.isDealingSoon = false;
       this.deal();
     });

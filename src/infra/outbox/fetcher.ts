@@ -1,0 +1,144 @@
+import type { Claim, Claims } from './claims.js';
+import type { Delivery } from './delivery.js';
+import { detached } from './detached.js';
+import type { FairQueue } from './fair-queue.js';
+import { NOTIFY_INTERVAL_MS } from './outbox-session.js';
+import type { Runs } from './runs.js';
+import type { TroubleLog } from './trouble-log.js';
+import { UnderWay } from './under-way.js';
+
+/**
+ * Those who publish may not wake us more often than each `NOTIFY_INTERVAL_MS`: for so long after we have found something,
+ * and while we could start more at once, we look again by ourselves, first after this time and then after twice as long
+ * each time.
+ */
+const BUSY_LOOK_MS = 3;
+const CLAIM_RETRY_MS = 250;
+
+export interface FetcherOptions {
+  /** Rows that a claim brings, at most. */
+  batchSize: number;
+  /** Rows held at most. */
+  capacity: number;
+  /** Handlers at once, at most. */
+  concurrency: number;
+  /** Whom to claim for; undefined: nobody, just now. */
+  instance: () => number | undefined;
+  isOpen: () => boolean;
+  onClaimed: (deliveries: readonly Delivery[]) => void;
+}
+
+/**
+ * Claims what is due while there is room for it: one claim after the other, and beside one that has come back to a flood
+ * another one for everybody else.
+ */
+export class Fetcher {
+  private readonly underWay = new UnderWay();
+  private isFetching = false;
+  private isFetchingAhead = false;
+  private fetchAgain = false;
+  /** Rows that the claims under way may bring. */
+  private asked = 0;
+  private foundAt = Number.NEGATIVE_INFINITY;
+  private busyLook: NodeJS.Timeout | undefined;
+  /** The last claim had no room: claimed again as soon as there is some. */
+  private starved = false;
+
+  constructor(
+    private readonly claims: Claims,
+    private readonly queue: FairQueue,
+    private readonly runs: Runs,
+    private readonly trouble: TroubleLog,
+    private readonly options: FetcherOptions,
+  ) {}
+
+  /** Cheap to call: calls during a claim become one more claim. */
+  look(): void {
+    clearTimeout(this.busyLook);
+    this.busyLook = undefined;
+    // A new session looks by itself.
+    if (!this.options.isOpen()) return;
+    if (this.isFetching) this.fetchAgain = true;
+    else this.underWay.add(detached(() => this.fetch()));
+  }
+
+  /** A flood's claim takes as long as a hundred rows do, and what is new of the others need not wait for it. */
+  lookAhead(): void {
+    const canHelp = this.claims.isBack && !this.isFetchingAhead && this.hasRoom;
+    if (canHelp && this.options.isOpen()) this.underWay.add(detached(() => this.fetchAhead()));
+  }
+
+  /** There is room for one more row. */
+  roomAgain({ event }: Delivery): void {
+    if ((this.starved && this.hasRoom) || this.claims.fitsAgain(event.tenantId)) this.look();
+  }
+
+  /** Resolves when no claim is under way, at the deadline at the latest. */
+  async ended(deadlineMs: number): Promise<void> {
+    await this.underWay.ended(deadlineMs);
+  }
+
+  private async fetch(): Promise<void> {
+    this.isFetching = true;
+    try {
+      do {
+        this.fetchAgain = false;
+        // A claim costs about the same for one row as for many: rather wait for room than trickle.
+        this.starved = !this.hasRoom;
+        if (this.starved) this.runs.deal();
+        if (!this.options.isOpen() || this.starved) return;
+        const isFull = await this.take((instance, room) => this.claims.next(instance, room));
+        if (isFull) this.fetchAgain = true;
+        // The next claim goes out first: runs that never wait for anything would keep it from the socket.
+        if (this.fetchAgain) setImmediate(this.runs.deal);
+        else this.runs.deal();
+      } while (this.fetchAgain);
+      const sinceFound = performance.now() - this.foundAt;
+      if (sinceFound < NOTIFY_INTERVAL_MS && this.queue.size < this.options.concurrency) {
+        this.busyLook = setTimeout(() => this.look(), Math.max(BUSY_LOOK_MS, sinceFound));
+      }
+    } catch (error) {
+      this.trouble.failed('claim', error);
+      setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();
+    } finally {
+      this.isFetching = false;
+    }
+  }
+
+  private async fetchAhead(): Promise<void> {
+    this.isFetchingAhead = true;
+    try {
+      await this.take((instance, room) => this.claims.ahead(instance, room));
+      this.runs.deal();
+    } catch (error) {
+      // The next claim of the others sees to what this one did not.
+      this.trouble.failed('claim', error);
+    } finally {
+      this.isFetchingAhead = false;
+    }
+  }
+
+  private get room(): number {
+    return Math.min(this.options.batchSize, this.options.capacity - this.queue.size - this.asked);
+  }
+
+  private get hasRoom(): boolean {
+    return this.room >= this.options.batchSize / 2;
+  }
+
+  /** @returns whether there may be more to claim */
+  private async take(claim: (instance: number, room: number) => Promise<Claim>): Promise<boolean> {
+    const { room } = this;
+    const instance = this.options.instance();
+    if (instance === undefined) return false;
+    this.asked += room;
+    const { deliveries, isFull } = await claim(instance, room).finally(() => {
+      this.asked -= room;
+    });
+    this.trouble.worked('claim');
+    if (instance !== this.options.instance()) return true; // Claimed for an identity that is over: given back as orphans.
+    this.options.onClaimed(deliveries);
+    if (deliveries.length > 0) this.foundAt = performance.now();
+    return isFull;
+  }
+}
