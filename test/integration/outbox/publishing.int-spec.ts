@@ -1,4 +1,6 @@
+import { v7 as uuidv7 } from 'uuid';
 import { metrics } from '../../../src/common/metrics/metrics.js';
+import { ORDER_LOCK_CLASS, PUBLISH } from '../../../src/infra/outbox/deliveries.queries.js';
 import { eventually } from '../../support/eventually.js';
 import { FIRST, OutboxHarness, type OutboxProcess, Ping, Pong, SECOND } from '../../support/outbox-harness.js';
 
@@ -30,6 +32,37 @@ describe('publishing', () => {
     expect(app.handlers.starts).toMatchObject([{ n: 1, attempt: 1 }]);
     await outbox.drained();
     expect(await outbox.count('infra.outbox_history')).toBe(1);
+  });
+
+  it('reads the lane and nothing else, also when it was planned while there was nothing', async () => {
+    const db = await outbox.db.connect();
+    const publish = () => {
+      const [id, tenant] = [uuidv7(), uuidv7()];
+      const event = [id, Ping.name, Ping.version, tenant, null, id, null, null, 'lane', { n: 1 }];
+      return db.query(PUBLISH, [...event, ORDER_LOCK_CLASS, 15_000, 1, [FIRST, SECOND], [null, null], [null, null]]);
+    };
+    const reads = async () => {
+      const { rows } = await db.query(`
+        select seq_tup_read::int as of_table, idx_scan::int as of_lanes
+        from pg_stat_xact_user_tables where relname = 'outbox_deliveries'`);
+      return rows[0];
+    };
+    try {
+      await outbox.db.query('truncate infra.outbox_deliveries');
+      await outbox.db.query('vacuum analyze infra.outbox_deliveries');
+      await db.query('begin');
+      await publish();
+      await db.query('rollback; begin');
+      await outbox.insertRows(2_000, { available: "now() + interval '1 hour'" });
+      const before = await reads();
+      await publish();
+      const after = await reads();
+      expect(after.of_table - before.of_table).toBe(0);
+      expect(after.of_lanes - before.of_lanes).toBe(2);
+    } finally {
+      await db.query('rollback').finally(() => db.release());
+      await outbox.db.query('truncate infra.outbox_deliveries');
+    }
   });
 
   it('hands nothing over when the business transaction rolls back', async () => {

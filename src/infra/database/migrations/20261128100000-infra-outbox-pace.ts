@@ -1,14 +1,19 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { CREATE_OUTBOX_PUBLISH } from './20261123100800-infra-outbox-lanes.js';
 
-/** As it is with this migration; `holdsUp` says which earlier rows keep one from being leased at birth. */
+/**
+ * As it is with this migration; `holdsUp` says which earlier rows keep one from being leased at birth. They are looked up by
+ * their lane, once for each delivery, whatever there was when the plan was made: of a table that vacuum has found empty, the
+ * planner would read everything, and go on doing so when it has filled. It would also hash the table, or look twice, which
+ * `offset 0` keeps it from.
+ */
 export const createOutboxPublish = (holdsUp: string) => `
       create or replace function infra.outbox_publish(
         p_event_id uuid, p_event_name text, p_schema_version text, p_tenant_id uuid, p_occurred_at timestamptz,
         p_correlation_id uuid, p_causation_id uuid, p_traceparent text, p_ordering_key text, p_payload jsonb,
         p_lock_class int, p_lease_ms int, p_owner int, p_subscribers text[], p_due_at timestamptz[], p_gates text[]
       ) returns table (occurred_at timestamptz, delivery_id bigint, subscriber text, gate text, owner int, fence int)
-      language plpgsql set plan_cache_mode = force_generic_plan as $$
+      language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
       #variable_conflict use_column
       declare
         v_occurred_at timestamptz := coalesce(p_occurred_at, clock_timestamp());
@@ -34,7 +39,9 @@ export const createOutboxPublish = (holdsUp: string) => `
             select case when s.due_at is null and not exists (
               select 1 from infra.outbox_deliveries earlier
               ${holdsUp}
+              offset 0
             ) then p_owner end as owner
+            offset 0
           ) o
           returning v_occurred_at, d.delivery_id, d.subscriber, d.gate, d.owner, d.fence;
       end $$;`;
