@@ -18,7 +18,7 @@ import { Runs } from './runs.js';
 import { TroubleLog } from './trouble-log.js';
 import { UnderWay } from './under-way.js';
 
-/** Leases are the fallback behind the liveness lock; renewed each second while held. */
+/** Leases are the fallback behind the liveness lock; renewed each second once they age. */
 export const LEASE_MS = 15_000;
 /** For what is said about rows, and for what became of them. */
 const LEASE_POOL_SIZE = 2;
