@@ -69,10 +69,3 @@ export async function holdPort(preferred: number): Promise<HeldPort> {
   if (held === undefined) throw new Error('no free port was found');
   return held;
 }
-
-/** A free port on all interfaces: `preferred`, else any. */
-export async function freePort(preferred: number): Promise<number> {
-  const { port, release } = await holdPort(preferred);
-  await release();
-  return port;
-}

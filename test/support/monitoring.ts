@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../../src/demo/development.js';
 import { eventually } from './eventually.js';
+import { freePort } from './free-port.js';
 import { killGroupWithUs } from './spawned-app.js';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
@@ -155,7 +155,7 @@ export class Monitoring {
         [`/etc/alertmanager/secrets/${name}-token`, this.write(`${name}-token`, `${name}-secret`)],
       );
     }
-    const listen = `127.0.0.1:${await freePort(0)}`;
+    const listen = `127.0.0.1:${await freePort()}`;
     this.alertmanagerUrl = `http://${listen}`;
     this.spawn(ALERTMANAGER, [
       `--config.file=${this.write('alertmanager.yml', config)}`,
@@ -177,7 +177,7 @@ export class Monitoring {
       ['/etc/prometheus/secrets/metrics-password', this.write('metrics-password', password)],
       ['alertmanager.monitoring.svc:9093', new URL(this.alertmanagerUrl).host],
     ).replace(/dns_sd_configs:[\s\S]*$/, `static_configs: [{targets: ['${address}']}]\n`);
-    const listen = `127.0.0.1:${await freePort(0)}`;
+    const listen = `127.0.0.1:${await freePort()}`;
     this.prometheusUrl = `http://${listen}`;
     this.spawn(PROMETHEUS, [
       `--config.file=${this.write('prometheus.yml', config)}`,

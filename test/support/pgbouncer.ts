@@ -4,8 +4,8 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '../../src/demo/development.js';
 import { eventually } from './eventually.js';
+import { freePort } from './free-port.js';
 import { killGroupWithUs } from './spawned-app.js';
 
 /** Debian's package pgbouncer; not in the path of everybody. */
@@ -35,7 +35,7 @@ export class PgBouncer {
   static async start(databaseUrl: string, { poolSize, connectQuery }: PgBouncerOptions): Promise<PgBouncer> {
     const folder = mkdtempSync(join(tmpdir(), 'nmc-pgbouncer-'));
     const server = new URL(databaseUrl);
-    const port = await freePort(0);
+    const port = await freePort();
     const url = new URL(databaseUrl);
     url.host = `127.0.0.1:${port}`;
     const write = (name: string, text: string) => {

@@ -3,10 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
-import { freePort, SIMULATED_ACCOUNT } from '../../src/demo/development.js';
+import { SIMULATED_ACCOUNT } from '../../src/demo/development.js';
 import type { TwilioSimulator } from '../../src/demo/simulators/twilio/twilio-simulator.js';
 import type { TestDatabase } from './database.js';
 import { eventually } from './eventually.js';
+import { freePort } from './free-port.js';
 
 const DIST = fileURLToPath(new URL('../../dist/', import.meta.url));
 const PRELOAD = ['--import', `${DIST}instrumentation.js`];
@@ -143,7 +144,7 @@ export async function productionEnvironment(
   databaseUrl: string,
   twilio: Pick<TwilioSimulator, 'baseUrl'>,
 ): Promise<Record<string, string> & { PUBLIC_BASE_URL: string }> {
-  const port = await freePort(0);
+  const port = await freePort();
   return {
     NODE_ENV: 'production',
     HOST: '127.0.0.1',

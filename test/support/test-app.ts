@@ -3,11 +3,12 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import pg from 'pg';
 import supertest from 'supertest';
 import { createApp } from '../../src/app.factory.js';
-import { freePort, SIMULATED_ACCOUNT } from '../../src/demo/development.js';
+import { SIMULATED_ACCOUNT } from '../../src/demo/development.js';
 import { TwilioSimulator, type TwilioSimulatorOptions } from '../../src/demo/simulators/twilio/twilio-simulator.js';
 import { loadConfig } from '../../src/infra/config/config.js';
 import { SendingTimings } from '../../src/telephony/messages/sending.policy.js';
 import { cloneDatabase } from './database.js';
+import { freePort } from './free-port.js';
 
 export const BUSINESS_NUMBER = '+12125550100';
 export const CALLER = '+14155550132';
@@ -38,7 +39,7 @@ export class TestApp {
   static async start(options: TestAppOptions = {}): Promise<TestApp> {
     const { beside } = options;
     const database = beside ? { url: beside.databaseUrl, drop: async () => {} } : await cloneDatabase();
-    const port = await freePort(0);
+    const port = await freePort();
     const baseUrl = `http://127.0.0.1:${port}`;
     const twilio =
       beside?.twilio ??

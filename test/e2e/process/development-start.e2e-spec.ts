@@ -2,11 +2,12 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { jest } from '@jest/globals';
-import { freePort, SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
+import { SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
 import { removeEmbeddedPostgres } from '../../../src/demo/embedded-postgres.js';
 import { TwilioSimulator } from '../../../src/demo/simulators/twilio/twilio-simulator.js';
 import { processesMentioning } from '../../integration/demo/fixtures/postgres-app.js';
 import { eventually } from '../../support/eventually.js';
+import { freePort } from '../../support/free-port.js';
 import { basic, killAllSpawned, onboard, SpawnedApp } from '../../support/spawned-app.js';
 
 const BUSINESS = '+12125550160';
@@ -26,7 +27,7 @@ beforeAll(async () => {
   // As root the server runs as another user, who must be able to enter.
   dataDir = await mkdtemp(join(isRoot ? '/var/tmp' : tmpdir(), 'nmc-dev-'));
   await chmod(dataDir, 0o755);
-  env = { DATA_DIR: dataDir, PORT: String(await freePort(0)) };
+  env = { DATA_DIR: dataDir, PORT: String(await freePort()) };
   baseUrl = `http://localhost:${env.PORT}`;
   caller = await TwilioSimulator.start({ ...SIMULATED_ACCOUNT, webhookBaseUrl: baseUrl });
 });

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { freePort, SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
+import { SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
 import { TwilioSimulator } from '../../../src/demo/simulators/twilio/twilio-simulator.js';
 import { eventually } from '../../support/eventually.js';
+import { freePort } from '../../support/free-port.js';
 import { BUSINESS_NUMBER, TestApp } from '../../support/test-app.js';
 import { settledText, type TextRecord, textRecord } from '../../support/text-record.js';
 
@@ -33,7 +34,7 @@ describe('a provider that is down while many call', () => {
   let provider: TwilioSimulator | undefined;
   let port: number;
   beforeAll(async () => {
-    port = await freePort(0);
+    port = await freePort();
     const env = { TWILIO_API_BASE_URL: `http://127.0.0.1:${port}`, OUTBOX_CONCURRENCY: String(CONCURRENCY) };
     app = await TestApp.start({ env });
     log = app.log;

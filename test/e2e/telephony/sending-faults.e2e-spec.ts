@@ -1,7 +1,8 @@
-import { freePort, SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
+import { SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
 import type { CreateFault, FaultSpec } from '../../../src/demo/simulators/twilio/faults.js';
 import { TwilioSimulator } from '../../../src/demo/simulators/twilio/twilio-simulator.js';
 import { eventually } from '../../support/eventually.js';
+import { freePort } from '../../support/free-port.js';
 import { BUSINESS_NUMBER, TestApp } from '../../support/test-app.js';
 import { type AttemptRecord, eventNames, settledText } from '../../support/text-record.js';
 
@@ -145,7 +146,7 @@ describe('no text where the provider says no', () => {
 
 describe('a provider that cannot be reached', () => {
   it('is waited for without a resend, because nothing was sent', async () => {
-    const port = await freePort(0);
+    const port = await freePort();
     const env = { TWILIO_API_BASE_URL: `http://127.0.0.1:${port}` };
     const waiting = await TestApp.start({ env, sendingTimings: HURRIED });
     let provider: TwilioSimulator | undefined;

@@ -1,5 +1,6 @@
-import { freePort, SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
+import { SIMULATED_ACCOUNT } from '../../../src/demo/development.js';
 import { newSid } from '../../../src/demo/simulators/twilio/ledger.js';
+import { freePort } from '../../support/free-port.js';
 import { SpawnedApp } from '../../support/spawned-app.js';
 import { TestApp } from '../../support/test-app.js';
 
@@ -13,7 +14,7 @@ describe('a webhook that brings a trace of its own', () => {
   beforeAll(async () => {
     app = await TestApp.start({ env: { ROLE: 'web' } });
     await app.onboard({ numbers: [BUSINESS] });
-    const port = await freePort(0);
+    const port = await freePort();
     baseUrl = `http://127.0.0.1:${port}`;
     instrumented = new SpawnedApp('main.js', {
       env: {
