@@ -124,7 +124,7 @@ export function play({ role, baseUrl }) {
 
 async function beOutside() {
   const { TwilioSimulator } = await import('../../dist/demo/simulators/twilio/twilio-simulator.js');
-  const { freePort } = await import('../../dist/demo/development.js');
+  const { holdPort } = await import('../../dist/demo/development.js');
   const { sid: accountSid, token: authToken } = ACCOUNT;
   const simulator = await TwilioSimulator.start({ accountSid, authToken });
   const collector = createServer((exported, response) => {
@@ -132,7 +132,9 @@ async function beOutside() {
   });
   await new Promise((listening) => collector.listen(0, '127.0.0.1', () => listening(undefined)));
   const { port } = /** @type {import('node:net').AddressInfo} */ (collector.address());
-  return { twilio: simulator.baseUrl, collector: `http://127.0.0.1:${port}`, port: await freePort(0) };
+  const forTheApp = await holdPort(0);
+  await forTheApp.release();
+  return { twilio: simulator.baseUrl, collector: `http://127.0.0.1:${port}`, port: forTheApp.port };
 }
 
 function startApp({ metrics, traces }, /** @type {Record<string, string>} */ env) {
