@@ -179,6 +179,15 @@ export interface PublishOptions {
   also?: (tx: Transaction) => Promise<void>;
 }
 
+/** Updates that wait for a test. */
+export interface HoldUp {
+  /** How many statements wait just now. */
+  count(): Promise<number>;
+  letGo(): Promise<void>;
+  /** Lets go, and takes the trigger away. */
+  remove(): Promise<void>;
+}
+
 export const TENANT = '00000000-0000-4000-8000-000000000001';
 export const OTHER_TENANT = '00000000-0000-4000-8000-000000000002';
 
@@ -214,6 +223,25 @@ export class OutboxHarness {
   async count(sql: string, parameters: unknown[] = []): Promise<number> {
     const { rows } = await this.db.query<{ count: number }>(`select count(*)::int as count from ${sql}`, parameters);
     return rows[0]?.count ?? 0;
+  }
+
+  /** Holds up each update of a delivery for which `when` (SQL, of `old` and `new`) is true, until it is let go. */
+  async holdUp(when: string): Promise<HoldUp> {
+    const holder = await this.db.connect();
+    await holder.query(`
+      create function public.hold_up() returns trigger language plpgsql as
+        'begin perform pg_advisory_xact_lock_shared(1, 1); return new; end';
+      create trigger hold_up before update on infra.outbox_deliveries for each row
+        when (${when}) execute function public.hold_up();
+      select pg_advisory_lock(1, 1)`);
+    const waiting = `pg_locks where locktype = 'advisory' and (classid, objid) = (1, 1) and not granted
+      and database = (select oid from pg_database where datname = current_database())`;
+    const remove = 'select pg_advisory_unlock_all(); drop function public.hold_up cascade';
+    return {
+      count: () => this.count(waiting),
+      letGo: async () => void (await holder.query('select pg_advisory_unlock(1, 1)')),
+      remove: async () => void (await holder.query(remove).finally(() => holder.release(true))),
+    };
   }
 
   /** Until nothing is left to deliver. */

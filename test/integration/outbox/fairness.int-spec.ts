@@ -82,16 +82,9 @@ describe('fairness', () => {
     };
     await eventually(() => app.handlers.starts.length === CONCURRENCY, { label: 'the flood is being worked off' });
     await claimed();
-    const db = await outbox.db.connect();
+    const held = await outbox.holdUp(`new.fence <> old.fence and new.tenant_id = '${TENANT}'`);
     try {
-      await db.query(`
-        create function public.hold_up() returns trigger language plpgsql as
-          'begin perform pg_advisory_xact_lock_shared(1, 1); return new; end';
-        create trigger hold_up before update on infra.outbox_deliveries for each row
-          when (new.fence <> old.fence and new.tenant_id = '${TENANT}') execute function public.hold_up();
-        select pg_advisory_lock(1, 1)`);
-      const heldUp = "pg_locks where locktype = 'advisory' and (classid, objid) = (1, 1) and not granted";
-      const isHeldUp = async () => (await outbox.count(heldUp)) === 1;
+      const isHeldUp = async () => (await held.count()) === 1;
       some.resolve();
       const isBegun = async () => finished < 300 || (await isHeldUp());
       const left = `infra.outbox_deliveries where tenant_id = '${TENANT}'`;
@@ -100,15 +93,14 @@ describe('fairness', () => {
       await eventually(isBegun, { label: 'the claim that comes back to the flood is held up' });
       await claimed();
       await eventually(isHeldUp, { label: "the flood's claim is still held up" });
-      await db.query('select pg_advisory_unlock(1, 1)');
+      await held.letGo();
       all.resolve();
       await outbox.drained();
       expect(new Set(app.handlers.ends.map(({ eventId }) => eventId)).size).toBe(302);
       expect(app.handlers.ends).toHaveLength(302);
     } finally {
       for (const { resolve } of [some, all]) resolve();
-      const letGo = 'select pg_advisory_unlock_all(); drop function public.hold_up cascade';
-      await db.query(letGo).finally(() => db.release(true));
+      await held.remove();
     }
   });
 

@@ -94,28 +94,14 @@ describe('deliveries behind a gate', () => {
   });
 
   it('are given back when it shuts while the claim that brings them is under way', async () => {
-    const holder = await outbox.db.connect();
-    await outbox.db.query(`
-      create function public.hold_claim() returns trigger language plpgsql as $$ begin
-        perform pg_advisory_xact_lock_shared(77, 1);
-        return new;
-      end $$;
-      create trigger held before update on infra.outbox_deliveries
-        for each row when (new.owner is not null) execute function public.hold_claim()`);
-    await holder.query('select pg_advisory_lock(77, 1)');
+    const held = await outbox.holdUp('new.owner is not null');
     const one = await start('one', { coolDownMs: 60_000, coolDownCapMs: 60_000 });
     const web = await outbox.process('web', { ROLE: 'web' });
     await web.publish('claimed', 1, { gate });
-    await eventually(
-      async () => (await outbox.count("pg_locks where locktype = 'advisory' and classid = 77 and not granted")) > 0,
-      {
-        label: 'a claim waits',
-      },
-    );
+    await eventually(async () => (await held.count()) > 0, { label: 'a claim waits' });
     const gates = one.context.get(ProviderGates);
     for (let n = 0; n < FAILURES_TO_OPEN; n += 1) gates.enter('twilio', 'a')({ kind: 'down' });
-    await holder.query('select pg_advisory_unlock(77, 1)');
-    holder.release();
+    await held.letGo();
     await eventually(
       async () => (await outbox.count('infra.outbox_deliveries where fence >= 2 and owner is null')) === 1,
       {
@@ -126,6 +112,6 @@ describe('deliveries behind a gate', () => {
     const two = await start('two', {});
     await eventually(() => two.handlers.ends.length === 1, { label: 'the other process does it' });
     await outbox.drained();
-    await outbox.db.query('drop trigger held on infra.outbox_deliveries');
+    await held.remove();
   });
 });

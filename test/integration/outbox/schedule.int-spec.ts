@@ -116,26 +116,20 @@ describe('what is due, and what is scheduled', () => {
   });
 
   it('yields a lane to a delivery that fell due, and was taken, while the claim of a later one was under way', async () => {
-    const [hold, running] = [await outbox.db.connect(), Promise.withResolvers<void>()];
+    const running = Promise.withResolvers<void>();
     everywhere(() => running.promise);
+    await app.publish('taken', 1, { contract: Later, due: new Date(Date.now() + HOUR_MS) });
+    const [first] = (await outbox.db.query('select delivery_id as id from infra.outbox_deliveries')).rows;
+    const held = await outbox.holdUp(`new.fence <> old.fence and new.delivery_id <> ${first.id}`);
     try {
-      await app.publish('taken', 1, { contract: Later, due: new Date(Date.now() + HOUR_MS) });
-      const [first] = (await hold.query('select delivery_id as id from infra.outbox_deliveries')).rows;
-      await hold.query(`
-        create function public.hold_up() returns trigger language plpgsql as
-          'begin perform pg_advisory_xact_lock_shared(1, 1); return new; end';
-        create trigger hold_up before update on infra.outbox_deliveries for each row
-          when (new.fence <> old.fence and new.delivery_id <> ${first.id}) execute function public.hold_up();
-        select pg_advisory_lock(1, 1)`);
       await outbox.insertRows(1, { keyPrefix: 'taken', oneLane: true });
-      const heldUp = "pg_locks where locktype = 'advisory' and (classid, objid) = (1, 1) and not granted";
-      const isHeldUp = async () => (await outbox.count(heldUp)) >= 1;
+      const isHeldUp = async () => (await held.count()) >= 1;
       await eventually(isHeldUp, { label: 'the claim of the later one is held up' });
       await pause(LANE_MARGIN_MS);
       const falls = 'update infra.outbox_deliveries set due_at = now(), available_at = now() where delivery_id = $1';
       await outbox.db.query(falls, [first.id]);
       await eventually(() => all('starts').length === 1, { label: 'the earlier one is running' });
-      await hold.query('select pg_advisory_unlock(1, 1)');
+      await held.letGo();
       const given = async () => (await outbox.count('infra.outbox_deliveries where fence = 2 and owner is null')) === 1;
       await eventually(given, { label: 'the later one is given back' });
       expect(all('starts')).toHaveLength(1);
@@ -144,8 +138,7 @@ describe('what is due, and what is scheduled', () => {
       expect(all('starts')).toHaveLength(2);
     } finally {
       running.resolve();
-      const letGo = 'select pg_advisory_unlock_all(); drop function public.hold_up cascade';
-      await hold.query(letGo).finally(() => hold.release(true));
+      await held.remove();
     }
   });
 });

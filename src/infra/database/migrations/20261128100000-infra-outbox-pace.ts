@@ -1,13 +1,16 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { CREATE_OUTBOX_PUBLISH } from './20261123100800-infra-outbox-lanes.js';
 
+/** What only holds up those after it once it is due. */
+export const ONLY_DUE = 'and earlier.due_at <= clock_timestamp()';
+
 /**
- * As it is with this migration; `holdsUp` says which earlier rows keep one from being leased at birth. They are looked up by
- * their lane, once for each delivery, whatever there was when the plan was made: of a table that vacuum has found empty, the
- * planner would read everything, and go on doing so when it has filled. It would also hash the table, or look twice, which
- * `offset 0` keeps it from.
+ * As it is with this migration; `which` narrows the earlier rows of a lane that keep one from being leased at birth. They
+ * are looked up by their lane, once for each delivery, whatever there was when the plan was made: of a table that vacuum has
+ * found empty, the planner would read everything, and go on doing so when it has filled. It would also hash the table, or
+ * look twice, which `offset 0` keeps it from.
  */
-export const createOutboxPublish = (holdsUp: string) => `
+export const createOutboxPublish = (which = '') => `
       create or replace function infra.outbox_publish(
         p_event_id uuid, p_event_name text, p_schema_version text, p_tenant_id uuid, p_occurred_at timestamptz,
         p_correlation_id uuid, p_causation_id uuid, p_traceparent text, p_ordering_key text, p_payload jsonb,
@@ -38,7 +41,7 @@ export const createOutboxPublish = (holdsUp: string) => `
           cross join lateral (
             select case when s.due_at is null and not exists (
               select 1 from infra.outbox_deliveries earlier
-              ${holdsUp}
+              where earlier.lane = s.lane ${which}
               offset 0
             ) then p_owner end as owner
             offset 0
@@ -63,7 +66,7 @@ export class InfraOutboxPace20261128100000 implements MigrationInterface {
       return hashtextextended(subscriber || '|' || ordering_key, 0);
 
       drop function infra.outbox_publish;
-      ${createOutboxPublish('where earlier.lane = s.lane and earlier.due_at <= clock_timestamp()')}
+      ${createOutboxPublish(ONLY_DUE)}
     `);
   }
 
