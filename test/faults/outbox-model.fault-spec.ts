@@ -277,8 +277,8 @@ describe(`row 26, row 23: the table of deliveries and its model (${RUNS} runs, F
     const [slow] = PROCESSES;
     const { publish, expire, ripen, claim, renew } = commands;
     const steps = [
-      ...[publish('a', slow, true), publish('a', slow, false), expire(slow), ripen(), claim(slow, 1), renew(slow)],
-      ...[expire(slow), renew(slow)],
+      ...[publish('a', slow, true), publish('a', slow, false), claim(slow, 1), expire(slow), ripen(), claim(slow, 1)],
+      ...[renew(slow), expire(slow), renew(slow)],
     ];
     await wholeHistory(async (model, real) => {
       for (const step of steps) await step.run(model, real);

@@ -70,6 +70,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private readonly capacity: number;
   private readonly tenantShare: number;
   private stopping: Promise<void> | undefined;
+
   constructor(
     private readonly config: Config,
     runner: DeliveryRunner,
