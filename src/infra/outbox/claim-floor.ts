@@ -4,6 +4,19 @@ export interface Place {
   id: string;
 }
 
+/** A look at the line that is under way: a claim, or one that only looks. */
+export interface Look {
+  /** Where it begins. */
+  readonly from: Place;
+  /** It passes over some tenants or gates. */
+  readonly isCrowded: boolean;
+  /** It has come back to rows that were passed over. */
+  readonly isBack: boolean;
+  /** The first row of anybody's, and of those that are passed over, that became claimable since: it may not have seen it. */
+  lowest?: Place;
+  lowestPassedOver?: Place;
+}
+
 /** What a claim came to. */
 export interface Claimed {
   /** The last row in line that it took, if any. */
@@ -31,12 +44,28 @@ export class ClaimFloor {
   /** Where rows of crowding tenants may begin, passed over by claims that have gone on since. */
   private passedOver: Place | undefined;
   private crowding: readonly string[] = [];
+  private readonly looks = new Set<Look>();
 
-  /** Where the next claim begins; `crowding` are the tenants it will pass over. */
-  next(crowding: readonly string[]): Place {
-    const isOneBack = this.crowding.some((tenant) => !crowding.includes(tenant));
+  /** Begins a claim; `crowding` are the tenants and gates that it passes over. */
+  next(crowding: readonly string[]): Look {
+    const isOneBack = this.crowding.some((one) => !crowding.includes(one));
     this.crowding = crowding;
-    return this.passedOver && (isOneBack || crowding.length === 0) ? this.passedOver : this.floor;
+    const isCrowded = crowding.length > 0;
+    const { passedOver } = this;
+    return passedOver && (isOneBack || !isCrowded)
+      ? this.begin({ from: passedOver, isCrowded, isBack: true })
+      : this.begin({ from: this.floor, isCrowded, isBack: false });
+  }
+
+  /** Begins a claim that passes over all of those who were passed over before, beside one that has come back to them. */
+  ahead(): Look {
+    return this.begin({ from: this.floor, isCrowded: true, isBack: false });
+  }
+
+  /** Begins one that only looks, so many microseconds behind the floor. */
+  behind(distance: number): Look {
+    const from = { at: Math.max(0, this.floor.at - distance), id: '0' };
+    return this.begin({ from, isCrowded: false, isBack: false });
   }
 
   /** Whether rows of some who crowded still wait where claims have gone on since: a claim without them will see to those. */
@@ -44,56 +73,45 @@ export class ClaimFloor {
     return this.passedOver !== undefined;
   }
 
-  /** Where a claim begins that passes over all of those, beside one that has come back to them. */
-  get ahead(): Place {
-    return this.floor;
+  /** Takes in what a claim found. */
+  claimed(look: Look, { last, isFull, sentAt }: Claimed): void {
+    if (!this.looks.has(look)) return;
+    if (!look.isBack) {
+      if (look.isCrowded) this.passedOver ??= look.from;
+      if (last) this.raise(isFull ? last : { at: last.at - LATE_COMMIT_US, id: '0' });
+      // All that is there is of those who crowd: the next claim without them need not read it again.
+      else if (look.isCrowded && sentAt !== undefined) this.raise({ at: sentAt - LATE_COMMIT_US, id: '0' });
+    } else if (!look.isCrowded) this.passedOver = isFull ? last : undefined;
+    this.end(look);
   }
 
-  /** Whether a claim that begins there has come back to rows that were passed over. */
-  isBack(from: Place): boolean {
-    return from === this.passedOver;
-  }
-
-  /** So many microseconds behind it. */
-  behind(distance: number): number {
-    return Math.max(0, this.floor.at - distance);
-  }
-
-  /** Takes in what the claim that began at `from` found. */
-  claimed(from: Place, claimed: Claimed): void {
-    const isCrowded = this.crowding.length > 0;
-    if (this.isBack(from)) {
-      if (!isCrowded) this.passedOver = claimed.isFull ? claimed.last : undefined;
-      return;
-    }
-    if (isCrowded) this.passedOver ??= from;
-    if (claimed.last || isCrowded) this.claimedAhead(claimed);
-  }
-
-  /** Takes in what a claim found that began ahead and passed over everybody whose rows were passed over before. */
-  claimedAhead({ last, isFull, sentAt }: Claimed): void {
-    if (last) this.raise(isFull ? last : { at: last.at - LATE_COMMIT_US, id: '0' });
-    // All that is there is of those who crowd: the next claim without them need not read it again.
-    else if (sentAt !== undefined) this.looked(sentAt, undefined);
-  }
-
-  /** Takes in where, at `lookedAt` (microseconds), the first claimable row was; undefined: there was none. */
-  looked(lookedAt: number, first: Place | undefined): void {
+  /** Takes in where a look, at `lookedAt` (microseconds), saw the first claimable row; undefined: there was none. */
+  looked(look: Look, lookedAt: number, first: Place | undefined): void {
+    if (!this.looks.has(look)) return;
     if (first) this.lower(first);
     else this.raise({ at: lookedAt - LATE_COMMIT_US, id: '0' });
+    this.end(look);
+  }
+
+  /** Ends a look of which nothing is known, or that says nothing any more. */
+  end(look: Look): void {
+    if (!this.looks.delete(look)) return;
+    if (look.lowest) this.goBackTo(look.lowest);
+    if (look.lowestPassedOver) this.goBackToPassedOver(look.lowestPassedOver);
   }
 
   /** The row at this place, and whatever stands behind it, may be claimed from now on. */
   lower(place: Place): void {
-    const before = justBefore(place);
-    if (isBefore(before, this.floor)) this.floor = before;
+    this.goBackTo(place);
+    for (const look of this.looks) if (!look.lowest || isBefore(place, look.lowest)) look.lowest = place;
   }
 
   /** The same, of a row of one who crowded. */
   lowerPassedOver(place: Place): void {
-    const before = justBefore(place);
-    if (!this.passedOver) this.lower(place);
-    else if (isBefore(before, this.passedOver)) this.passedOver = before;
+    this.goBackToPassedOver(place);
+    for (const look of this.looks) {
+      if (!look.lowestPassedOver || isBefore(place, look.lowestPassedOver)) look.lowestPassedOver = place;
+    }
   }
 
   /** What became available a moment ago may be claimed from now on. */
@@ -105,6 +123,23 @@ export class ClaimFloor {
   reset(): void {
     this.floor = START;
     this.passedOver = undefined;
+    this.looks.clear();
+  }
+
+  private begin(look: Look): Look {
+    this.looks.add(look);
+    return look;
+  }
+
+  private goBackTo(place: Place): void {
+    const before = justBefore(place);
+    if (isBefore(before, this.floor)) this.floor = before;
+  }
+
+  private goBackToPassedOver(place: Place): void {
+    const before = justBefore(place);
+    if (!this.passedOver) this.goBackTo(place);
+    else if (isBefore(before, this.passedOver)) this.passedOver = before;
   }
 
   private raise(place: Place): void {

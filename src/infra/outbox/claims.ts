@@ -1,12 +1,13 @@
 import type pg from 'pg';
 import { STATEMENT_TIMEOUT_MS } from '../database/data-source.js';
 import type { ProviderGates } from '../gates/provider-gates.service.js';
-import { ClaimFloor, isLess, type Place, placeOf } from './claim-floor.js';
+import { ClaimFloor, isLess, type Look, type Place, placeOf } from './claim-floor.js';
 import { type ClaimedRow, deliveryOf, lastPlace } from './claimed-row.js';
 import { CLAIM, CLAIM_PROBES, FIRST_CLAIMABLE, LANE_MARGIN_MS, YIELD } from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { DutyCycle } from './duty-cycle.js';
 import type { FairQueue } from './fair-queue.js';
+import { Pipeline } from './pipeline.js';
 
 /** Looking from the very front may take this share of the time. */
 const DISCOVERY_SHARE = 0.05;
@@ -35,6 +36,8 @@ export interface Claim {
   isFull: boolean;
 }
 
+type Send = (statement: pg.QueryArrayConfig) => Promise<{ rows: ClaimedRow[] }>;
+
 /** Which due rows this process takes next: in line, but past those that there is enough of, or that may not run now. */
 export class Claims {
   private readonly floor = new ClaimFloor();
@@ -43,38 +46,61 @@ export class Claims {
   /** Whose rows the floor may have passed over. */
   private passed = NOBODY;
   private isBackUnderWay = false;
+  /** The last claim passed over nobody. */
+  private isOfAll = false;
   private readonly fromFront = new DutyCycle(DISCOVERY_SHARE);
   /** From `performance.now()` in microseconds to the database's clock, or a little less. */
   private clockOffset: number | undefined;
+  /** Beside whatever is under way. */
+  private readonly beside: Send;
+  /** Behind the claim under way. */
+  private readonly behind: Send;
 
+  /** @param pool its connections in pipeline mode */
   constructor(
     private readonly pool: pg.Pool,
     private readonly queue: FairQueue,
     private readonly gates: ProviderGates,
     private readonly settings: { leaseMs: number; tenantShare: number },
-  ) {}
+  ) {
+    const pipeline = new Pipeline(pool);
+    this.beside = (statement) => pool.query(statement);
+    this.behind = (statement) => pipeline.query(statement);
+  }
 
   /** The claim under way has come back to those whose rows were passed over: what is new of the others waits behind it. */
   get isBack(): boolean {
     return this.isBackUnderWay;
   }
 
-  /** Claims up to `room` rows, and one more for each half-open gate: what waits behind it is its probe. */
+  /**
+   * Whether another claim may be sent before the last one is answered: nobody is passed over, so that what it brings does
+   * not decide whom the next one wants.
+   */
+  get isStraightOn(): boolean {
+    return this.isOfAll && this.passed === NOBODY;
+  }
+
+  /**
+   * Claims up to `room` rows, and one more for each half-open gate: what waits behind it is its probe. The server begins
+   * with it when it has done the claim sent before.
+   */
   async next(instance: number, room: number): Promise<Claim> {
     const { full, toProbe } = this.gates.narrow(this.queue.heldFor);
     this.crowding = this.queue.crowding(this.settings.tenantShare);
-    const from = this.floor.next([...this.crowding, ...full]);
+    const look = this.floor.next([...this.crowding, ...full]);
     const sentAt = this.databaseTime();
-    this.isBackUnderWay = this.floor.isBack(from);
+    this.isOfAll = this.crowding.length + full.length + toProbe.length === 0;
+    this.isBackUnderWay ||= look.isBack;
     const over = { tenants: this.crowding, gates: full };
-    const rows = await this.claim(instance, room, over, from).finally(() => {
-      this.isBackUnderWay = false;
+    const rows = await this.claim(this.behind, instance, room, over, look).finally(() => {
+      if (look.isBack) this.isBackUnderWay = false;
     });
     const isFull = rows.length === room;
-    this.floor.claimed(from, { last: lastPlace(rows), isFull, sentAt });
+    this.floor.claimed(look, { last: lastPlace(rows), isFull, sentAt });
     this.notePassed(full);
     if (toProbe.length > 0) {
-      rows.push(...(await this.query('outbox-claim-probes', CLAIM_PROBES, instance, [toProbe])));
+      rows.push(...(await this.query(this.beside, 'outbox-claim-probes', CLAIM_PROBES, instance, [toProbe])));
     }
     return { deliveries: deliveriesOf(rows), isFull };
   }
@@ -85,15 +111,13 @@ export class Claims {
     const { full } = this.gates.narrow(this.queue.heldFor);
     const isNew = !full.every(isIn(passed.gates));
     const sentAt = this.databaseTime();
-    const rows = await this.claim(
-      instance,
-      room,
-      { ...passed, gates: isNew ? [...passed.gates, ...full] : passed.gates },
-      this.floor.ahead,
-    );
+    const look = this.floor.ahead();
+    const over = { ...passed, gates: isNew ? [...passed.gates, ...full] : passed.gates };
+    const rows = await this.claim(this.beside, instance, room, over, look);
     // The other claim may have ended meanwhile, with nobody left who was passed over.
     const isFull = rows.length === room;
-    if (!isNew && passed === this.passed) this.floor.claimedAhead({ last: lastPlace(rows), isFull, sentAt });
+    if (!isNew && passed === this.passed) this.floor.claimed(look, { last: lastPlace(rows), isFull, sentAt });
+    else this.floor.end(look);
     return { deliveries: deliveriesOf(rows), isFull };
   }
 
@@ -103,19 +127,23 @@ export class Claims {
    * @returns whether there is something to claim
    */
   discover(): Promise<boolean> {
-    if (this.fromFront.isDue) return this.fromFront.run(() => this.discoverSince(0));
-    return this.discoverSince(this.floor.behind(LATEST_COMMIT_US));
+    if (this.fromFront.isDue) return this.fromFront.run(() => this.discoverFrom(this.floor.behind(Infinity)));
+    return this.discoverFrom(this.floor.behind(LATEST_COMMIT_US));
   }
 
-  private async discoverSince(since: number): Promise<boolean> {
+  private async discoverFrom(look: Look): Promise<boolean> {
     const { passed } = this;
-    const { lookedAt, first } = await this.firstClaimable(passed, since);
-    // Their own first row: it may stand before the place where the claims will come back to them.
-    const ofAnybody = passed === NOBODY ? undefined : (await this.firstClaimable(NOBODY, since)).first;
-    // Where claims have changed that meanwhile, the look does not say that there was nothing.
-    if (first || passed === this.passed) this.floor.looked(lookedAt, first);
-    if (ofAnybody) this.floor.lowerPassedOver(ofAnybody);
-    return first !== undefined;
+    try {
+      const { lookedAt, first } = await this.firstClaimable(passed, look.from.at);
+      // Their own first row: it may stand before the place where the claims will come back to them.
+      const ofAnybody = passed === NOBODY ? undefined : (await this.firstClaimable(NOBODY, look.from.at)).first;
+      // Where claims have changed that meanwhile, the look does not say that there was nothing.
+      if (first || passed === this.passed) this.floor.looked(look, lookedAt, first);
+      if (ofAnybody) this.floor.lowerPassedOver(ofAnybody);
+      return first !== undefined;
+    } finally {
+      this.floor.end(look);
+    }
   }
 
   private async firstClaimable(
@@ -162,14 +190,32 @@ export class Claims {
     this.passed = NOBODY;
   }
 
-  private claim(instance: number, room: number, { tenants, gates }: PassedOver, from: Place): Promise<ClaimedRow[]> {
-    return this.query('outbox-claim', CLAIM, instance, [room, tenants, gates, from.at, from.id]);
+  private async claim(
+    send: Send,
+    instance: number,
+    room: number,
+    { tenants, gates }: PassedOver,
+    look: Look,
+  ): Promise<ClaimedRow[]> {
+    try {
+      const { at, id } = look.from;
+      return await this.query(send, 'outbox-claim', CLAIM, instance, [room, tenants, gates, at, id]);
+    } catch (error) {
+      this.floor.end(look);
+      throw error;
+    }
   }
 
-  private async query(name: string, text: string, instance: number, which: unknown[]): Promise<ClaimedRow[]> {
+  private async query(
+    send: Send,
+    name: string,
+    text: string,
+    instance: number,
+    which: unknown[],
+  ): Promise<ClaimedRow[]> {
     const values = [instance, this.settings.leaseMs, ...which];
     const startedAt = performance.now();
-    const { rows } = await this.pool.query<ClaimedRow>({ name, text, values, rowMode: 'array' });
+    const { rows } = await send({ name, text, values, rowMode: 'array' });
     if (rows.length === 0 || performance.now() - startedAt < LANE_MARGIN_MS) return rows;
     const yielded = await this.pool.query<{ delivery_id: string }>(YIELD, [instance, rows.map(([id]) => id)]);
     const isOthers = new Set(yielded.rows.map(({ delivery_id }) => delivery_id));

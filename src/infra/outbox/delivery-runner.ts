@@ -33,7 +33,7 @@ export class DeliveryRunner {
     private readonly logger: PinoLogger,
   ) {}
 
-  async run(delivery: Delivery): Promise<RunResult> {
+  run(delivery: Delivery): Promise<RunResult> {
     const { event } = delivery;
     const subscription = this.subscribers.named(delivery.subscriber, event.eventName);
     return runInContext(

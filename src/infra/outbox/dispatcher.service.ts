@@ -37,7 +37,7 @@ const TIDY_MS = 1_000;
 const DISCOVERY_MS = 500;
 /** Rows held in memory at most, and at least this many batches; beyond, rows are written due and unowned. */
 const MIN_CAPACITY = 500;
-const BATCHES_HELD = 3;
+const BATCHES_HELD = 4;
 /** From so many rows of one tenant on (and twice what runs at once), no more of it are taken in: room for the others. */
 const MIN_TENANT_SHARE = 50;
 const STOP_GRACE_MS = 8_000;
@@ -81,12 +81,12 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.capacity = Math.max(MIN_CAPACITY, BATCHES_HELD * OUTBOX_BATCH_SIZE);
     this.tenantShare = Math.max(MIN_TENANT_SHARE, 2 * OUTBOX_CONCURRENCY);
     const settings = connectionSettings(config.directDatabaseUrl, 'nevermisscall-outbox');
-    const poolOf = (max: number, options: string) => {
-      const pool = new pg.Pool({ ...settings, options, max, idleTimeoutMillis: 0 });
+    const poolOf = (own: pg.PoolConfig) => {
+      const pool = new pg.Pool({ ...settings, ...own, idleTimeoutMillis: 0 });
       return pool.on('error', () => {});
     };
-    this.pool = poolOf(LEASE_POOL_SIZE, `${PINNED_PLANS} ${NOT_AWAITED}`);
-    this.resultPool = poolOf(RESULT_POOL_SIZE, PINNED_PLANS);
+    this.pool = poolOf({ max: LEASE_POOL_SIZE, options: `${PINNED_PLANS} ${NOT_AWAITED}`, pipeline: true });
+    this.resultPool = poolOf({ max: RESULT_POOL_SIZE, options: PINNED_PLANS });
     this.trouble = new TroubleLog(logger);
     this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
     this.results = new Results(this.resultPool, this.trouble, {

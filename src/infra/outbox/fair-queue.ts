@@ -72,7 +72,8 @@ export class FairQueue {
 
   /** The next row of the tenant whose turn it is, from a lane that is free; marks the lane busy. */
   take(): Delivery | undefined {
-    for (const [turn, tenant] of this.turns.entries()) {
+    for (let turn = 0; turn < this.turns.length; turn++) {
+      const tenant = this.turns[turn] as Tenant;
       const rows = tenant.waiting;
       const [first] = rows;
       const delivery = first && this.mayStart(first) ? rows.shift() : this.takeLater(rows);

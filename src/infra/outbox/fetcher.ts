@@ -29,14 +29,16 @@ export interface FetcherOptions {
 }
 
 /**
- * Claims what is due while there is room for it: one claim after the other, and beside one that has come back to a flood
- * another one for everybody else.
+ * Claims what is due while there is room for it: one claim after the other, in a backlog sent before the one ahead of it is
+ * answered, and beside one that has come back to a flood another one for everybody else.
  */
 export class Fetcher {
   private readonly underWay = new UnderWay();
   private isFetching = false;
   private isFetchingAhead = false;
   private fetchAgain = false;
+  /** The last claim brought as much as it could. */
+  private isBacklog = false;
   /** Rows that the claims under way may bring. */
   private asked = 0;
   private foundAt = Number.NEGATIVE_INFINITY;
@@ -80,15 +82,19 @@ export class Fetcher {
 
   private async fetch(): Promise<void> {
     this.isFetching = true;
+    /** Sent before the one ahead of it was answered. */
+    let following: Promise<boolean> | undefined;
     try {
       do {
         this.fetchAgain = false;
         // A claim costs about the same for one row as for many: rather wait for room than trickle.
-        this.starved = !this.hasRoom;
+        this.starved = !following && !this.hasRoom;
         if (this.starved) this.runs.deal();
-        if (!this.options.isOpen() || this.starved) return;
-        const isFull = await this.take((instance, room) => this.claims.next(instance, room));
-        if (isFull) this.fetchAgain = true;
+        if (!following && (this.starved || !this.options.isOpen())) return;
+        const claim = following ?? this.takeNext();
+        following = this.isBacklog && this.mayFollow ? this.takeNext() : undefined;
+        this.isBacklog = await claim;
+        if (this.isBacklog || following) this.fetchAgain = true;
         // The next claim goes out first: runs that never wait for anything would keep it from the socket.
         if (this.fetchAgain) setImmediate(this.runs.deal);
         else this.runs.deal();
@@ -99,6 +105,8 @@ export class Fetcher {
       }
     } catch (error) {
       this.trouble.failed('claim', error);
+      this.isBacklog = false;
+      await following?.catch(() => {});
       setTimeout(() => this.look(), CLAIM_RETRY_MS * (0.5 + Math.random() / 2)).unref();
     } finally {
       this.isFetching = false;
@@ -116,6 +124,14 @@ export class Fetcher {
     } finally {
       this.isFetchingAhead = false;
     }
+  }
+
+  private takeNext(): Promise<boolean> {
+    return this.take((instance, room) => this.claims.next(instance, room));
+  }
+
+  private get mayFollow(): boolean {
+    return this.claims.isStraightOn && this.hasRoom && this.options.isOpen();
   }
 
   private get room(): number {

@@ -54,12 +54,7 @@ export class Runs {
       const delivery = this.next();
       if (!delivery) return;
       this.handling++;
-      const run = this.run(delivery).then(() => {
-        this.queue.release(delivery);
-        this.dealSoon();
-        this.options.onReleased(delivery);
-      });
-      this.underWay.add(run);
+      this.underWay.add(this.run(delivery));
     }
   }
 
@@ -89,6 +84,9 @@ export class Runs {
     } catch (error) {
       this.logger.error({ err: error, outbox_id: delivery.deliveryId }, 'outbox result could not be written');
     }
+    this.queue.release(delivery);
+    this.dealSoon();
+    this.options.onReleased(delivery);
   }
 
   private async handle(delivery: Delivery): Promise<RunResult | undefined> {

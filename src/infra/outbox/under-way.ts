@@ -1,4 +1,4 @@
-/** Counts what is under way, so that its end can be waited for. Of the work itself it keeps nothing. */
+/** Counts what is under way, so that its end can be waited for. Of the work itself it keeps nothing, nor says how it ended. */
 export class UnderWay {
   private count = 0;
   private onNone: (() => void) | undefined;
@@ -9,10 +9,12 @@ export class UnderWay {
 
   add(work: Promise<unknown>): void {
     this.count++;
-    void work.finally(() => {
-      if (--this.count === 0) this.onNone?.();
-    });
+    void work.then(this.end, this.end);
   }
+
+  private readonly end = (): void => {
+    if (--this.count === 0) this.onNone?.();
+  };
 
   /**
    * Waits until nothing is under way any more, what is added meanwhile included, at most `deadlineMs`.

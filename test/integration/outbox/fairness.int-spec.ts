@@ -132,13 +132,15 @@ describe('fairness', () => {
     });
     afterEach(() => pool.end());
 
+    const isClaim = ({ name }: pg.QueryConfig) => name === 'outbox-claim';
+
     /** @returns whose rows it brought */
     async function take(most = room): Promise<string[]> {
-      const query = jest.spyOn(pool, 'query');
+      const query = jest.spyOn(pg.Client.prototype, 'query');
       const { deliveries } = await claims.next(1, most);
       for (const delivery of deliveries) queue.push(delivery);
-      const [{ values }] = query.mock.calls.at(-1) as unknown as [{ values: unknown[] }];
-      from = Number(values[5]);
+      const claim = query.mock.calls.map((call) => call[0] as unknown as pg.QueryConfig).findLast(isClaim);
+      from = Number(claim?.values?.[5]);
       return deliveries.map(({ event }) => event.tenantId);
     }
 
