@@ -43,5 +43,8 @@ time. "Ours" is the built product's own outbox and dispatcher in a Nest applicat
 delivery for each subscriber, fenced results, tenants in turns, a schema check, a deadline and metrics for each job. The
 raw loop has none of that: it is what Postgres and the driver cost, and nobody can be faster by much. "As shipped" adds
 what production does and the others were told not to: a redacted JSON line for each job, and a span. A contender that
-could not do a scenario is a row that says so; a failure of ours ends the run.`;
+could not do a scenario is a row that says so; a failure of ours ends the run.
+
+**Which Postgres.** The one that npm brings, taken without \`POSTGRES_BIN\`, is built to be small (\`-Os\`): what Postgres does
+weighs more there, and what is done in JavaScript less.`;
 }

@@ -6,7 +6,7 @@ import { median } from '../lib/statistics.mjs';
 import { until, within } from '../lib/wait.mjs';
 
 const DRAIN_DEADLINE_MS = 40_000;
-const BUDGET_MS = 170_000;
+const BUDGET_MS = 420_000;
 
 /** @type {import('../lib/contend.mjs').Entry[]} */
 const LINE_UP = [
@@ -78,7 +78,7 @@ const LINE_UP = [
 
 export const scenario = {
   run: ({ server, plan }) =>
-    contend(LINE_UP, { what: 'drain', plan, rounds: 3, budgetMs: BUDGET_MS }, (entry) =>
+    contend(LINE_UP, { what: 'drain', plan, rounds: 7, budgetMs: BUDGET_MS }, (entry) =>
       inChild(server, entry, { scenario: 'drain', jobs: plan.jobs }),
     ),
 
