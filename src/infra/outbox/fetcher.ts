@@ -126,8 +126,11 @@ export class Fetcher {
     }
   }
 
+  /** A failure is told when its turn comes, which may be later than it fails. */
   private takeNext(): Promise<boolean> {
-    return this.take((instance, room) => this.claims.next(instance, room));
+    const taken = this.take((instance, room) => this.claims.next(instance, room));
+    taken.catch(() => {});
+    return taken;
   }
 
   private get mayFollow(): boolean {
