@@ -103,15 +103,13 @@ export class ClaimFloor {
   /** The row at this place, and whatever stands behind it, may be claimed from now on. */
   lower(place: Place): void {
     this.goBackTo(place);
-    for (const look of this.looks) if (!look.lowest || isBefore(place, look.lowest)) look.lowest = place;
+    for (const look of this.looks) look.lowest = firstOf(look.lowest, place);
   }
 
   /** The same, of a row of one who crowded. */
   lowerPassedOver(place: Place): void {
     this.goBackToPassedOver(place);
-    for (const look of this.looks) {
-      if (!look.lowestPassedOver || isBefore(place, look.lowestPassedOver)) look.lowestPassedOver = place;
-    }
+    for (const look of this.looks) look.lowestPassedOver = firstOf(look.lowestPassedOver, place);
   }
 
   /** What became available a moment ago may be claimed from now on. */
@@ -155,6 +153,10 @@ export function placeOf(at: number | null, id: string): Place | undefined {
 
 function justBefore({ at, id }: Place): Place {
   return { at, id: String(BigInt(id) - 1n) };
+}
+
+function firstOf(one: Place | undefined, other: Place): Place {
+  return one && isBefore(one, other) ? one : other;
 }
 
 export function isBefore(one: Place, other: Place): boolean {

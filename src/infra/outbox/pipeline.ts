@@ -16,7 +16,7 @@ export class Pipeline {
   constructor(private readonly pool: pg.Pool) {}
 
   async query<Row extends unknown[]>(statement: pg.QueryArrayConfig): Promise<pg.QueryArrayResult<Row>> {
-    this.borrowed ??= { client: this.borrow(), statements: 0 };
+    this.borrowed ??= { client: this.pool.connect(), statements: 0 };
     const { borrowed } = this;
     borrowed.statements++;
     try {
@@ -29,25 +29,12 @@ export class Pipeline {
     } finally {
       if (--borrowed.statements === 0) {
         this.leave(borrowed);
-        void borrowed.client.then((client) => giveBack(client, borrowed.failure), ignore);
+        void borrowed.client.then((client) => client.release(borrowed.failure)).catch(() => {});
       }
     }
-  }
-
-  private async borrow(): Promise<pg.PoolClient> {
-    const client = await this.pool.connect();
-    // An end of the connection between two answers is an event, too; the statements under way fail by themselves.
-    return client.on('error', ignore);
   }
 
   private leave(borrowed: Borrowed): void {
     if (this.borrowed === borrowed) this.borrowed = undefined;
   }
 }
-
-function giveBack(client: pg.PoolClient, failure: Error | undefined): void {
-  client.off('error', ignore);
-  client.release(failure);
-}
-
-function ignore(): void {}

@@ -1,4 +1,4 @@
-/** Counts what is under way, so that its end can be waited for. Of the work itself it keeps nothing, nor says how it ended. */
+/** Counts what is under way, so that its end can be waited for. Of the work itself it keeps nothing. */
 export class UnderWay {
   private count = 0;
   private onNone: (() => void) | undefined;
@@ -9,12 +9,10 @@ export class UnderWay {
 
   add(work: Promise<unknown>): void {
     this.count++;
-    void work.then(this.end, this.end);
+    void work.finally(() => {
+      if (--this.count === 0) this.onNone?.();
+    });
   }
-
-  private readonly end = (): void => {
-    if (--this.count === 0) this.onNone?.();
-  };
 
   /**
    * Waits until nothing is under way any more, what is added meanwhile included, at most `deadlineMs`.

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
+import { connectionSettings } from '../../../src/infra/database/data-source.js';
 import { GateLimits } from '../../../src/infra/gates/provider-gate.policy.js';
 import { ProviderGates } from '../../../src/infra/gates/provider-gates.service.js';
 import { type Claim, Claims } from '../../../src/infra/outbox/claims.js';
@@ -17,16 +18,19 @@ const ROOM = 100;
 const silent = new PinoLogger({ pinoHttp: { level: 'silent' } });
 const idsOf = ({ deliveries }: Claim) => deliveries.map(({ deliveryId }) => deliveryId);
 
+let outbox: OutboxHarness;
+beforeAll(async () => {
+  outbox = await OutboxHarness.start();
+});
+afterAll(() => outbox.stop());
+const pipelined = (settings: pg.PoolConfig) =>
+  new pg.Pool({ ...connectionSettings(outbox.url, 'test'), ...settings, pipeline: true });
+
 describe('claims', () => {
-  let outbox: OutboxHarness;
   let pool: pg.Pool;
   let claims: Claims;
-  beforeAll(async () => {
-    outbox = await OutboxHarness.start();
-  });
-  afterAll(() => outbox.stop());
   beforeEach(() => {
-    pool = new pg.Pool({ connectionString: outbox.url, options: PINNED_PLANS, max: 2, pipeline: true });
+    pool = pipelined({ options: PINNED_PLANS, max: 2 });
     const gates = new ProviderGates(silent, new GateLimits());
     claims = new Claims(pool, new FairQueue(), gates, { leaseMs: 15_000, tenantShare: 1_000 });
   });
@@ -79,16 +83,10 @@ describe('claims', () => {
 });
 
 describe('a pipeline', () => {
-  let outbox: OutboxHarness;
   let pool: pg.Pool;
   let pipeline: Pipeline;
-  beforeAll(async () => {
-    outbox = await OutboxHarness.start();
-  });
-  afterAll(() => outbox.stop());
   beforeEach(() => {
-    pool = new pg.Pool({ connectionString: outbox.url, max: 1, pipeline: true });
-    pool.on('error', () => {});
+    pool = pipelined({ max: 1 }).on('error', () => {});
     pipeline = new Pipeline(pool);
   });
   afterEach(() => pool.end());
@@ -112,12 +110,7 @@ describe('a pipeline', () => {
   });
 
   it('says so where there is no connection to be had, and gets one when there is', async () => {
-    const elsewhere = new pg.Pool({
-      connectionString: outbox.url,
-      max: 1,
-      pipeline: true,
-      connectionTimeoutMillis: 50,
-    });
+    const elsewhere = pipelined({ max: 1, connectionTimeoutMillis: 50 });
     const other = new Pipeline(elsewhere);
     const ask = () => other.query<[number]>({ text: 'select 1', rowMode: 'array' });
     const only = await elsewhere.connect();

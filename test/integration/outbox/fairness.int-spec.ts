@@ -140,6 +140,7 @@ describe('fairness', () => {
       const { deliveries } = await claims.next(1, most);
       for (const delivery of deliveries) queue.push(delivery);
       const claim = query.mock.calls.map((call) => call[0] as unknown as pg.QueryConfig).findLast(isClaim);
+      query.mockRestore();
       from = Number(claim?.values?.[5]);
       return deliveries.map(({ event }) => event.tenantId);
     }
