@@ -1,4 +1,3 @@
-import { collect } from '../../../test/support/garbage.js';
 import { type Delivery, laneOf } from './delivery.js';
 import { FairQueue } from './fair-queue.js';
 
@@ -9,9 +8,6 @@ function delivery(tenantId: string, orderingKey: string, extra: Partial<Delivery
   const base = { deliveryId, fence: 0, rescued: 0, started: 0, finished: 0, subscriber: 's', isFirst: true };
   const lane = laneOf(extra.subscriber ?? base.subscriber, orderingKey);
   return { ...base, waitedMs: 0, heldSince: 0, gate: undefined, lane, event, ...extra };
-}
-function eventOfAKilobyte(tenantId: string, orderingKey: string): Delivery['event'] {
-  return { tenantId, orderingKey, payload: Array.from({ length: 128 }, Math.random) } as unknown as Delivery['event'];
 }
 const filled = (...deliveries: Delivery[]) => {
   const queue = new FairQueue();
@@ -134,22 +130,6 @@ describe('the fair queue', () => {
     const queue = filled(suspect);
     expect(queue.drain()).toEqual([suspect]);
     expect([queue.takeSuspect(), queue.size]).toEqual([undefined, 0]);
-  });
-
-  it('keeps nothing of what it has let go, not even from minor collections', () => {
-    const queue = filled(...Array.from({ length: 50 }, (_, i) => delivery(`t${i % 7}`, `old${i}`)));
-    // Whatever it is made of is old from now on.
-    collect();
-    const before = process.memoryUsage().heapUsed;
-    for (let i = 0; i < 20_000; i++) {
-      queue.push(delivery(`t${i % 7}`, `k${i}`, { waitedMs: i, event: eventOfAKilobyte(`t${i % 7}`, `k${i}`) }));
-      queue.release(queue.take() as Delivery);
-      if (i % 1_000 === 0) collect({ type: 'minor' });
-    }
-    collect({ type: 'minor' });
-    collect({ type: 'minor' });
-    expect(queue.size).toBe(50);
-    expect(process.memoryUsage().heapUsed - before).toBeLessThan(4e6);
   });
 
   describe('behind a gate', () => {

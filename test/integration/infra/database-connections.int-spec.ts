@@ -2,7 +2,6 @@ import { createServer, type Server } from 'node:net';
 import pg from 'pg';
 import { connectionSettings } from '../../../src/infra/database/data-source.js';
 import { eventually } from '../../support/eventually.js';
-import { collect } from '../../support/garbage.js';
 import { TcpProxy } from '../../support/tcp-proxy.js';
 
 /** A message of Postgres: its type, and its length counted. */
@@ -83,23 +82,4 @@ describe('a server that no longer answers', () => {
     await new Promise((resolve) => setTimeout(resolve, 400));
     expect((await pool.query('select pg_backend_pid() as pid')).rows[0].pid).toBe(before);
   });
-});
-
-it('keeps nothing of what statements answered, not even from minor collections', async () => {
-  const settings = { ...connectionSettings(process.env['TEST_POSTGRES_URL'] ?? '', 'test'), pipeline: true };
-  const pool = new pg.Pool(settings);
-  const ask = () => pool.query({ text: 'select n, md5(n::text) from generate_series(1, 500) n', rowMode: 'array' });
-  await ask();
-  // The connection, and whatever else it is asked through, is old from now on.
-  collect();
-  const before = process.memoryUsage().heapUsed;
-  // The driver by itself keeps 56 MB of these.
-  for (let i = 0; i < 2_000; i++) {
-    await ask();
-    if (i % 50 === 0) collect({ type: 'minor' });
-  }
-  collect({ type: 'minor' });
-  collect({ type: 'minor' });
-  expect(process.memoryUsage().heapUsed - before).toBeLessThan(15e6);
-  await pool.end();
 });
