@@ -184,6 +184,8 @@ export interface HoldUp {
   /** How many statements wait just now. */
   count(): Promise<number>;
   letGo(): Promise<void>;
+  /** Ends the connections of those that wait. */
+  terminate(): Promise<void>;
   /** Lets go, and takes the trigger away. */
   remove(): Promise<void>;
 }
@@ -240,6 +242,7 @@ export class OutboxHarness {
     return {
       count: () => this.count(waiting),
       letGo: async () => void (await holder.query('select pg_advisory_unlock(1, 1)')),
+      terminate: async () => void (await this.db.query(`select pg_terminate_backend(pid) from ${waiting}`)),
       remove: async () => void (await holder.query(remove).finally(() => holder.release(true))),
     };
   }

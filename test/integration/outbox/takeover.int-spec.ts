@@ -234,6 +234,25 @@ describe('taking over', () => {
     expect(await outbox.count('infra.outbox_dead_letters')).toBe(0);
   });
 
+  it('loses nothing with the connection that claims are on, one behind the other', async () => {
+    await outbox.insertRows(100);
+    const { rows } = await outbox.db.query('select min(delivery_id) + 20 as second from infra.outbox_deliveries');
+    const held = await outbox.holdUp(`new.fence <> old.fence and new.delivery_id >= ${rows[0].second}`);
+    const app = await outbox.process('only', { OUTBOX_BATCH_SIZE: '20' });
+    try {
+      await eventually(async () => (await held.count()) === 1, { label: 'the second claim is held up' });
+      await held.terminate();
+    } finally {
+      await held.remove();
+    }
+    await outbox.drained();
+    expect(app.lines('outbox claim').map(({ message }) => message)).toEqual([
+      'outbox claim fails',
+      'outbox claim works again',
+    ]);
+    expect(app.handlers.starts.map(({ n }) => n).toSorted((one, other) => one - other)).toEqual([...Array(100).keys()]);
+  });
+
   it('says once that the database is away, and once that it is back', async () => {
     const app = await outbox.process('quiet', { OUTBOX_POLL_MS: '20' });
     const name = new URL(outbox.url).pathname.slice(1);
