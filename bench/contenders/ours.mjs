@@ -85,18 +85,19 @@ export const contender = {
   async seed(client, count, settings) {
     await client.query(
       `with given as (
-         select ${EVENT_ID} as event_id, n, $6 || '-' || n / $5::int as ordering_key,
+         select ${EVENT_ID} as event_id, gen_random_uuid() as correlation_id, jsonb_build_object('n', n) as payload, n,
+           $6 || '-' || n / $5::int as ordering_key,
            format('00000000-0000-4000-8000-%s', lpad((n % $2::int)::text, 12, '0'))::uuid as tenant_id
          from generate_series(0, $1::int - 1) n
        ), events as (
          insert into infra.outbox_events (event_id, event_name, schema_version, tenant_id, occurred_at, correlation_id,
            ordering_key, payload)
-         select event_id, $3, '1.0.0', tenant_id, now(), gen_random_uuid(), ordering_key, jsonb_build_object('n', n)
-         from given
+         select event_id, $3, '1.0.0', tenant_id, now(), correlation_id, ordering_key, payload from given
        )
        insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, lane,
-         due_at, available_at)
-       select event_id, $3, $4, tenant_id, ordering_key, infra.outbox_lane($4, ordering_key), now(), now()
+         due_at, available_at, envelope)
+       select event_id, $3, $4, tenant_id, ordering_key, infra.outbox_lane($4, ordering_key), now(), now(),
+         infra.outbox_envelope('1.0.0', now(), correlation_id, null, null, payload)
        from given order by n`,
       [count, settings.tenants ?? TENANTS, Measured.name, SUBSCRIBER, settings.perLane ?? 1, `seed-${++seeds}`],
     );

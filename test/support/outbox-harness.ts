@@ -276,18 +276,20 @@ export class OutboxHarness {
     const eventIds = Array.from({ length: rows }, () => uuidv7());
     await this.db.query(
       `with given as (
-         select event_id, (n - 1)::int as n, $3::text || case when $4 then '' else (n - 1)::text end as ordering_key
+         select event_id, jsonb_build_object('n', n - 1) as payload, n, gen_random_uuid() as correlation_id,
+           $3::text || case when $4 then '' else (n - 1)::text end as ordering_key
          from unnest($5::uuid[]) with ordinality as g (event_id, n)
        ), events as (
          insert into infra.outbox_events (event_id, event_name, schema_version, tenant_id, occurred_at, correlation_id,
            ordering_key, payload)
-         select event_id, $1, '1.0.0', $2, now(), gen_random_uuid(), ordering_key, jsonb_build_object('n', n) from given
+         select event_id, $1, '1.0.0', $2, now(), correlation_id, ordering_key, payload from given
        )
        insert into infra.outbox_deliveries (event_id, event_name, subscriber, tenant_id, ordering_key, lane, due_at,
-         available_at, leased_until, owner, rescued, started)
+         available_at, leased_until, owner, rescued, started, envelope)
        select event_id, $1, $6, $2, ordering_key, infra.outbox_lane($6, ordering_key), least(now(), ${available}),
          case when $7::int is null then ${available} else least(now(), ${available}) end,
-         case when $7::int is null then '-infinity' else ${available} end, $7::int, $8, $9
+         case when $7::int is null then '-infinity' else ${available} end, $7::int, $8, $9,
+         infra.outbox_envelope('1.0.0', now(), correlation_id, null, null, payload)
        from given order by n`,
       [
         Ping.name,

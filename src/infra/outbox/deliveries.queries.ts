@@ -34,17 +34,16 @@ const HEAD_OF_LANE = `not exists (
 const MICROSECONDS = (time: string) => `round(date_part('epoch', ${time}) * 1000000)`;
 
 /**
- * A claimed row (d) and its event (e), in the order of `ClaimedRow`. An event that is gone still yields its row, which
- * then fails its schema and becomes a dead letter, not a ghost. It is looked up row by row: in a join, a day's partition
- * that statistics still take for empty would be read whole for each row. What nearly always is the same comes as null: it
+ * A claimed row (d), in the order of `ClaimedRow`, with its event: enclosed, or looked up. One that is gone still yields its
+ * row, which then fails its schema and becomes a dead letter, not a ghost. What nearly always is the same comes as null: it
  * is neither sent nor read.
  */
 const RETURNED = `d.delivery_id, d.fence, nullif(d.rescued, 0) as rescued, nullif(d.started, 0) as started,
   nullif(d.finished, 0) as finished, d.subscriber, d.gate, nullif(d.last_error is not null, false) as has_failed,
   date_part('epoch', clock_timestamp() - d.due_at) * 1000 as waited_ms, ${MICROSECONDS('d.available_at')} as available_at,
-  d.event_id, d.event_name, coalesce(e.schema_version, '0.0.0') as schema_version, d.tenant_id,
-  date_part('epoch', coalesce(e.occurred_at, d.created_at)) * 1000 as occurred_at,
-  coalesce(e.correlation_id, d.event_id) as correlation_id, e.causation_id, e.traceparent, d.ordering_key, e.payload`;
+  d.event_id, d.event_name, d.tenant_id, d.ordering_key, coalesce(d.envelope, (
+    select infra.outbox_envelope(e.schema_version, e.occurred_at, e.correlation_id, e.causation_id, e.traceparent, e.payload)
+    from infra.outbox_events e where e.event_id = d.event_id)) as envelope`;
 
 /** First key of the locks that put the writers of one ordering key one behind the other, until their commits. */
 export const ORDER_LOCK_CLASS = 7_236_104;
@@ -66,15 +65,10 @@ const CLAIMABLE = (tenants: string, gates: string) => `infra.outbox_deliveries c
         and coalesce(c.gate, '') <> all (${gates}::text[]) and ${HEAD_OF_LANE}`;
 
 const claimOf = (ids: string) => `
-  with claimed as (
-    update infra.outbox_deliveries d
-    set owner = $1, fence = d.fence + 1, leased_until = now() + $2::int * interval '1 millisecond'
-    where d.delivery_id = any (array(${ids}))
-    returning d.delivery_id, d.fence, d.rescued, d.started, d.finished, d.subscriber, d.gate, d.last_error, d.due_at,
-      d.available_at, d.event_id, d.event_name, d.tenant_id, d.created_at, d.ordering_key
-  )
-  select ${RETURNED} from claimed d
-  left join lateral (select * from infra.outbox_events where event_id = d.event_id offset 0) e on true`;
+  update infra.outbox_deliveries d
+  set owner = $1, fence = d.fence + 1, leased_until = now() + $2::int * interval '1 millisecond'
+  where d.delivery_id = any (array(${ids}))
+  returning ${RETURNED}`;
 
 /**
  * Claims up to $3 due heads of lanes for owner $1, leased for $2 ms, passing over the tenants in $4, of which it holds

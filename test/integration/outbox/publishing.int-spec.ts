@@ -1,8 +1,9 @@
 import { v7 as uuidv7 } from 'uuid';
+import { runInContext } from '../../../src/common/context/context.js';
 import { metrics } from '../../../src/common/metrics/metrics.js';
 import { ORDER_LOCK_CLASS, PUBLISH } from '../../../src/infra/outbox/deliveries.queries.js';
 import { eventually } from '../../support/eventually.js';
-import { FIRST, OutboxHarness, type OutboxProcess, Ping, Pong, SECOND } from '../../support/outbox-harness.js';
+import { FIRST, OutboxHarness, type OutboxProcess, Ping, Pong, SECOND, TENANT } from '../../support/outbox-harness.js';
 
 describe('publishing', () => {
   let outbox: OutboxHarness;
@@ -63,6 +64,25 @@ describe('publishing', () => {
       await db.query('rollback').finally(() => db.release());
       await outbox.db.query('truncate infra.outbox_deliveries');
     }
+  });
+
+  it.each([
+    ['encloses it in the delivery', 10, false],
+    ['looks it up, when it is wide', 2_000, true],
+  ])('gives a later run the event as the first one had it: %s', async (_, width, isLookedUp) => {
+    const events: unknown[] = [];
+    const lookedUp: number[] = [];
+    app.handlers.behave[FIRST] = async (event) => {
+      events.push(event);
+      lookedUp.push(await outbox.count('infra.outbox_deliveries where envelope is null'));
+      if (events.length === 1) throw new Error('not now');
+    };
+    const caused = { causationId: uuidv7(), correlationId: uuidv7(), tenantId: TENANT, module: 'telephony' } as const;
+    await runInContext(caused, () => app.publish('again', 5, { gate: 'g'.repeat(width) }));
+    await outbox.drained();
+    expect(events[1]).toEqual(events[0]);
+    expect(events[1]).toMatchObject({ causationId: caused.causationId, correlationId: caused.correlationId });
+    expect(lookedUp).toEqual(isLookedUp ? [1, 1] : [0, 0]);
   });
 
   it('hands nothing over when the business transaction rolls back', async () => {

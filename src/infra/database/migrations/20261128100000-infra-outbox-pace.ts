@@ -5,12 +5,13 @@ import { CREATE_OUTBOX_PUBLISH } from './20261123100800-infra-outbox-lanes.js';
 export const ONLY_DUE = 'and earlier.due_at <= clock_timestamp()';
 
 /**
- * As it is with this migration; `which` narrows the earlier rows of a lane that keep one from being leased at birth. They
- * are looked up by their lane, once for each delivery, whatever there was when the plan was made: of a table that vacuum has
- * found empty, the planner would read everything, and go on doing so when it has filled. It would also hash the table, or
- * look twice, which `offset 0` keeps it from.
+ * As it is with this migration. `which` narrows the earlier rows of a lane that keep one from being leased at birth,
+ * `envelope` is what a delivery has with it of its event. The earlier rows are looked up by their lane, once for each
+ * delivery, whatever there was when the plan was made: of a table that vacuum has found empty, the planner would read
+ * everything, and go on doing so when it has filled. It would also hash the table, or look twice, which `offset 0` keeps
+ * it from.
  */
-export const createOutboxPublish = (which = '') => `
+export const createOutboxPublish = (which = '', { envelope = '' } = {}) => `
       create or replace function infra.outbox_publish(
         p_event_id uuid, p_event_name text, p_schema_version text, p_tenant_id uuid, p_occurred_at timestamptz,
         p_correlation_id uuid, p_causation_id uuid, p_traceparent text, p_ordering_key text, p_payload jsonb,
@@ -30,10 +31,14 @@ export const createOutboxPublish = (which = '') => `
           p_causation_id, p_traceparent, p_ordering_key, p_payload);
         return query
           insert into infra.outbox_deliveries as d (event_id, event_name, subscriber, tenant_id, ordering_key, lane, gate,
-            due_at, available_at, owner, leased_until)
+            due_at, available_at, owner, leased_until${envelope && ', envelope'})
           select p_event_id, p_event_name, s.subscriber, p_tenant_id, p_ordering_key, s.lane, s.gate,
             coalesce(s.due_at, now()), coalesce(s.due_at, clock_timestamp()), o.owner,
-            case when o.owner is null then '-infinity' else clock_timestamp() + p_lease_ms * interval '1 millisecond' end
+            case when o.owner is null then '-infinity' else clock_timestamp() + p_lease_ms * interval '1 millisecond' end${
+              envelope &&
+              `,
+            ${envelope}`
+            }
           from (
             select given.*, infra.outbox_lane(given.subscriber, p_ordering_key) as lane
             from unnest(p_subscribers, p_due_at, p_gates) as given (subscriber, due_at, gate)

@@ -11,6 +11,7 @@ import { ReportingBadStage20261123100900 } from './20261123100900-reporting-bad-
 import { InfraOutboxPace20261128100000 } from './20261128100000-infra-outbox-pace.js';
 import { ReportingBookingSamples20261128100100 } from './20261128100100-reporting-booking-samples.js';
 import { InfraOutboxBornLeased20261129100000 } from './20261129100000-infra-outbox-born-leased.js';
+import { InfraOutboxEnvelope20261130100000 } from './20261130100000-infra-outbox-envelope.js';
 
 /** In order; listed, because a glob cannot be checked by the compiler and loses the names. */
 export const MIGRATIONS = [
@@ -27,4 +28,5 @@ export const MIGRATIONS = [
   InfraOutboxPace20261128100000,
   ReportingBookingSamples20261128100100,
   InfraOutboxBornLeased20261129100000,
+  InfraOutboxEnvelope20261130100000,
 ];
