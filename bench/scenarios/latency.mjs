@@ -7,7 +7,7 @@ import { latencyCells, latencyHeader } from '../lib/waits.mjs';
 
 const IDLE_JOBS = 200;
 const RATE_PER_SECOND = 200;
-const BUDGET_MS = 105_000;
+const BUDGET_MS = 330_000;
 const WARM_UP = 100;
 const ARRIVAL_DEADLINE_MS = 10_000;
 
@@ -59,7 +59,7 @@ const LINE_UP = [
 
 export const scenario = {
   run: ({ server, plan }) =>
-    contend(LINE_UP, { what: 'latency', plan, rounds: 2, budgetMs: BUDGET_MS }, (entry) =>
+    contend(LINE_UP, { what: 'latency', plan, rounds: 5, budgetMs: BUDGET_MS }, (entry) =>
       inChild(server, entry, { scenario: 'latency', seconds: plan.seconds }),
     ),
 
