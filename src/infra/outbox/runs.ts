@@ -54,7 +54,7 @@ export class Runs {
       const delivery = this.next();
       if (!delivery) return;
       this.handling++;
-      this.underWay.add(this.run(delivery));
+      void this.run(delivery);
     }
   }
 
@@ -78,6 +78,7 @@ export class Runs {
   }
 
   private async run(delivery: Delivery): Promise<void> {
+    this.underWay.begin();
     try {
       const result = await this.handle(delivery);
       if (result) await this.results.write(delivery, result);
@@ -87,6 +88,7 @@ export class Runs {
     this.queue.release(delivery);
     this.dealSoon();
     this.options.onReleased(delivery);
+    this.underWay.end();
   }
 
   private async handle(delivery: Delivery): Promise<RunResult | undefined> {

@@ -30,6 +30,16 @@ describe('what is under way', () => {
     expect(underWay.isAny).toBe(true);
   });
 
+  it('is over when it says so', async () => {
+    const underWay = new UnderWay();
+    underWay.begin();
+    const ended = underWay.ended(10_000);
+    expect(underWay.isAny).toBe(true);
+    underWay.end();
+    expect(await ended).toBe(true);
+    expect(underWay.isAny).toBe(false);
+  });
+
   it('is over at once where nothing is', async () => {
     expect(await new UnderWay().ended(0)).toBe(true);
   });

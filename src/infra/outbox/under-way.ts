@@ -8,10 +8,17 @@ export class UnderWay {
   }
 
   add(work: Promise<unknown>): void {
+    this.begin();
+    void work.finally(() => this.end());
+  }
+
+  /** For work that says itself when it is over (`end`): to wait for its promise costs three more. */
+  begin(): void {
     this.count++;
-    void work.finally(() => {
-      if (--this.count === 0) this.onNone?.();
-    });
+  }
+
+  end(): void {
+    if (--this.count === 0) this.onNone?.();
   }
 
   /**
