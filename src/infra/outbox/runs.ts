@@ -77,10 +77,18 @@ export class Runs {
     return suspect;
   }
 
+  /** One function, and so one promise, for all of it: there are tens of thousands a second. */
   private async run(delivery: Delivery): Promise<void> {
     this.underWay.begin();
     try {
-      const result = await this.handle(delivery);
+      let result: RunResult | undefined;
+      try {
+        if (delivery.rescued === 0 || (await this.markStarted(delivery))) result = await this.runner.run(delivery);
+      } finally {
+        this.handling--;
+        this.alone = false;
+        this.dealSoon();
+      }
       if (result) await this.results.write(delivery, result);
     } catch (error) {
       this.logger.error({ err: error, outbox_id: delivery.deliveryId }, 'outbox result could not be written');
@@ -89,17 +97,6 @@ export class Runs {
     this.dealSoon();
     this.options.onReleased(delivery);
     this.underWay.end();
-  }
-
-  private async handle(delivery: Delivery): Promise<RunResult | undefined> {
-    try {
-      if (delivery.rescued > 0 && !(await this.markStarted(delivery))) return undefined;
-      return await this.runner.run(delivery);
-    } finally {
-      this.handling--;
-      this.alone = false;
-      this.dealSoon();
-    }
   }
 
   /** @returns whether the row may be run: it is still ours, and has not taken its process down too often */
