@@ -34,16 +34,15 @@ const HEAD_OF_LANE = `not exists (
 const MICROSECONDS = (time: string) => `round(date_part('epoch', ${time}) * 1000000)`;
 
 /**
- * A claimed row (d), in the order of `ClaimedRow`, with its event: enclosed, or looked up. One that is gone still yields its
- * row, which then fails its schema and becomes a dead letter, not a ghost. What nearly always is the same comes as null: it
- * is neither sent nor read.
+ * A claimed row (d), in the order of `ClaimedRow`, with its event: enclosed, or looked up, by a function of its own, as each
+ * claim would else open every partition of the log. An event that is gone still yields its row, which then fails its schema
+ * and becomes a dead letter, not a ghost. What nearly always is the same comes as null: it is neither sent nor read.
  */
 const RETURNED = `d.delivery_id, d.fence, nullif(d.rescued, 0) as rescued, nullif(d.started, 0) as started,
   nullif(d.finished, 0) as finished, d.subscriber, d.gate, nullif(d.last_error is not null, false) as has_failed,
   date_part('epoch', clock_timestamp() - d.due_at) * 1000 as waited_ms, ${MICROSECONDS('d.available_at')} as available_at,
-  d.event_id, d.event_name, d.tenant_id, d.ordering_key, coalesce(d.envelope, (
-    select infra.outbox_envelope(e.schema_version, e.occurred_at, e.correlation_id, e.causation_id, e.traceparent, e.payload)
-    from infra.outbox_events e where e.event_id = d.event_id)) as envelope`;
+  d.event_id, d.event_name, d.tenant_id, d.ordering_key,
+  coalesce(d.envelope, infra.outbox_envelope_of(d.event_id)) as envelope`;
 
 /** First key of the locks that put the writers of one ordering key one behind the other, until their commits. */
 export const ORDER_LOCK_CLASS = 7_236_104;

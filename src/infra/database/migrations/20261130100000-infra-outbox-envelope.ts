@@ -17,6 +17,9 @@ export class InfraOutboxEnvelope20261130100000 implements MigrationInterface {
       language sql stable parallel safe
       return json_build_array(schema_version, date_part('epoch', occurred_at) * 1000, correlation_id, causation_id,
         traceparent, payload);
+      create function infra.outbox_envelope_of(id uuid) returns json language sql stable parallel safe
+      return (select infra.outbox_envelope(schema_version, occurred_at, correlation_id, causation_id, traceparent, payload)
+        from infra.outbox_events where event_id = id);
 
       alter table infra.outbox_deliveries add column envelope json;
       comment on column infra.outbox_deliveries.envelope is 'what a claim answers of the event; null: looked up in the log';
@@ -28,7 +31,7 @@ export class InfraOutboxEnvelope20261130100000 implements MigrationInterface {
     await runner.query(`
       ${createOutboxPublish()}
       alter table infra.outbox_deliveries drop column envelope;
-      drop function infra.outbox_envelope;
+      drop function infra.outbox_envelope_of, infra.outbox_envelope;
     `);
   }
 }
