@@ -17,13 +17,18 @@ function delivery(i) {
   };
 }
 
+const STAYING = 50;
+
 /** Deliveries that go through the queue of a process, past some that stay. */
 export function start() {
   const queue = new FairQueue();
-  for (let i = 0; i < 50; i++) queue.push(delivery(-1 - i));
+  for (let i = 0; i < STAYING; i++) queue.push(delivery(-1 - i));
   const step = (i) => {
     queue.push(delivery(i));
     queue.release(queue.take());
   };
-  return { steps: 20_000, step };
+  const end = () => {
+    if (queue.size !== STAYING) throw new Error(`${queue.size} deliveries are held`);
+  };
+  return { steps: 20_000, step, end };
 }
