@@ -34,11 +34,7 @@ export const createOutboxPublish = (which = '', { envelope = '' } = {}) => `
             due_at, available_at, owner, leased_until${envelope && ', envelope'})
           select p_event_id, p_event_name, s.subscriber, p_tenant_id, p_ordering_key, s.lane, s.gate,
             coalesce(s.due_at, now()), coalesce(s.due_at, clock_timestamp()), o.owner,
-            case when o.owner is null then '-infinity' else clock_timestamp() + p_lease_ms * interval '1 millisecond' end${
-              envelope &&
-              `,
-            ${envelope}`
-            }
+            case when o.owner is null then '-infinity' else clock_timestamp() + p_lease_ms * interval '1 millisecond' end${envelope && `, ${envelope}`}
           from (
             select given.*, infra.outbox_lane(given.subscriber, p_ordering_key) as lane
             from unnest(p_subscribers, p_due_at, p_gates) as given (subscriber, due_at, gate)
