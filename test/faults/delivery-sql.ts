@@ -41,6 +41,11 @@ export interface Held {
   fence: number;
 }
 
+/** A row before a claim. */
+export interface Before extends Held {
+  owner: number | null;
+}
+
 /** The session of a process: it lives as long as this. */
 export interface Session {
   instance: number;
@@ -141,10 +146,19 @@ export class DeliverySql {
 
   /** What a process does in its new session with what it held in a former one. */
   async adopt(former: number, instance: number, held: readonly Held[]): Promise<Held[]> {
-    const { rows } = await this.db.query(ADOPT, [[former], instance, held.map(({ id }) => id), HOUR_MS]);
+    const { rows } = await this.db.query(ADOPT, [[former], instance, ...columns(held), HOUR_MS]);
     await this.db.query(RELEASE_ALL, [[former]]);
     await this.db.query(FORGET_INSTANCES, [[former]]);
     return heldOf(rows);
+  }
+
+  /** As a crash of the server does with claims that were not on disk: the rows are what they were before. */
+  async forget(before: readonly Before[]): Promise<void> {
+    await this.db.query(
+      `update infra.outbox_deliveries d set owner = b.owner, fence = b.fence, leased_until = '-infinity'
+       from unnest($1::bigint[], $2::int[], $3::int[]) as b (delivery_id, fence, owner) where d.delivery_id = b.delivery_id`,
+      [...columns(before), before.map(({ owner }) => owner)],
+    );
   }
 
   /** As if the time of an instance's leases had passed. */

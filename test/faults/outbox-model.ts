@@ -1,4 +1,4 @@
-import type { Held, TableRow } from './delivery-sql.js';
+import type { Before, Held, TableRow } from './delivery-sql.js';
 
 interface ModelRow extends TableRow {
   /** When it became available: rows of one moment are told apart by their ids. */
@@ -22,6 +22,8 @@ export class OutboxModel {
   /** Whose liveness is on record. */
   readonly registered = new Set<number>();
   private moment = 0;
+  /** Rows as they were before claims that are not on disk yet, the last one first. */
+  private beforeClaims: Before[] = [];
 
   /** Whether a row that is published now goes to its own writer at once. */
   isFree(lane: string): boolean {
@@ -47,26 +49,50 @@ export class OutboxModel {
 
   claim(owner: number, limit: number): Held[] {
     const claimed = this.claimable().slice(0, limit);
+    this.beforeClaims.unshift(...claimed.map(({ id, fence, owner: before }) => ({ id, fence, owner: before })));
     for (const row of claimed) Object.assign(row, { owner, fence: row.fence + 1, isLeased: true });
     return claimed.map(({ id, fence }) => ({ id, fence })).sort(byId);
   }
 
-  /** The row that a holder may still write to. */
-  private fenced({ id, fence }: Held): ModelRow | undefined {
+  /** Whatever waits for the disk takes along what was written before. */
+  flush(): void {
+    this.beforeClaims = [];
+  }
+
+  /** A crash of the server: what was not on disk has not been. */
+  forget(): Before[] {
+    const forgotten = this.beforeClaims;
+    for (const { id, ...before } of forgotten) Object.assign(this.rows.get(id) ?? {}, { ...before, isLeased: false });
+    this.flush();
+    return forgotten;
+  }
+
+  /** The row that a holder may still write to: also after the server forgot that it holds it, until somebody else does. */
+  private stillHeld({ id, fence }: Held): ModelRow | undefined {
     const row = this.rows.get(id);
-    return row?.fence === fence ? row : undefined;
+    return row && (row.fence === fence || (row.fence < fence && !row.isLeased)) ? row : undefined;
+  }
+
+  private fenced(held: Held): ModelRow | undefined {
+    const row = this.stillHeld(held);
+    return row?.fence === held.fence ? row : undefined;
+  }
+
+  private isLaneFreeFor(row: ModelRow): boolean {
+    return [...this.rows.values()].every((other) => other.lane !== row.lane || other === row || other.owner === null);
   }
 
   leave(held: Held, where: 'done' | 'dead'): boolean {
-    if (!this.fenced(held)) return false;
+    if (!this.stillHeld(held)) return false;
     this.rows.delete(held.id);
     this[where].push(held.id);
     return true;
   }
 
   reschedule(held: Held, isLater: boolean, attempts: number): boolean {
-    const row = this.fenced(held);
+    const row = this.stillHeld(held);
     if (!row) return false;
+    row.fence = held.fence;
     this.free([row]);
     row.finished += attempts;
     row.isAvailable = !isLater;
@@ -76,10 +102,7 @@ export class OutboxModel {
   renew(owner: number, held: readonly Held[]): void {
     for (const one of held) {
       const row = this.fenced(one);
-      const isAlone = [...this.rows.values()].every(
-        (other) => other.lane !== row?.lane || other === row || other.owner === null,
-      );
-      if (row?.owner === owner && (row.isLeased || isAlone)) row.isLeased = true;
+      if (row?.owner === owner && (row.isLeased || this.isLaneFreeFor(row))) row.isLeased = true;
     }
   }
 
@@ -103,9 +126,16 @@ export class OutboxModel {
   }
 
   adopt(former: number, instance: number, held: readonly Held[]): Held[] {
-    const ids = held.map(({ id }) => id);
-    const adopted = this.ownedBy((owner) => owner === former).filter(({ id }) => ids.includes(id));
-    for (const row of adopted) Object.assign(row, { owner: instance, isLeased: true });
+    const last = [
+      ...new Map([...held].sort((one, other) => one.fence - other.fence).map((one) => [one.id, one])).values(),
+    ];
+    const adopted = last.filter((one) => {
+      const row = this.stillHeld(one);
+      if (!row || (row.fence === one.fence && row.owner !== former)) return false;
+      return row.isLeased || this.isLaneFreeFor(row);
+    });
+    for (const { id, fence } of adopted)
+      Object.assign(this.rows.get(id) ?? {}, { owner: instance, fence, isLeased: true });
     this.free(this.ownedBy((owner) => owner === former));
     this.registered.delete(former);
     return adopted.map(({ id, fence }) => ({ id, fence })).sort(byId);

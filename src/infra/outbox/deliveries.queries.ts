@@ -63,6 +63,19 @@ const CLAIMABLE = (tenants: string, gates: string) => `infra.outbox_deliveries c
       where c.available_at <= now() and c.leased_until <= now() and not (c.tenant_id = any (${tenants}::uuid[]))
         and coalesce(c.gate, '') <> all (${gates}::text[]) and ${HEAD_OF_LANE}`;
 
+/**
+ * A row that may still be written to by whom it was given to with `fence`: nobody has got it since. Fences only grow, so an
+ * earlier one means that a crash of the server has forgotten the claim, which is nothing that waits for the disk (ADR 16);
+ * until somebody claims the row anew, the forgotten claim counts.
+ */
+const STILL_HELD = (row: string, fence: string) =>
+  `(${row}.fence = ${fence} or (${row}.fence < ${fence} and ${row}.leased_until <= now()))`;
+
+/** Index: outbox_deliveries_lane. */
+const LANE_FREE_FOR = (row: string) => `not exists (
+      select 1 from infra.outbox_deliveries other
+      where other.lane = ${row}.lane and other.delivery_id <> ${row}.delivery_id and other.owner is not null)`;
+
 const claimOf = (ids: string) => `
   update infra.outbox_deliveries d
   set owner = $1, fence = d.fence + 1, leased_until = now() + $2::int * interval '1 millisecond'
@@ -140,13 +153,26 @@ export const RELEASE_ALL = `
 export const FORGET_INSTANCES = 'delete from infra.outbox_instances where instance_id = any ($1::int[])';
 
 /**
- * A process that lost its session and has a new one takes along what it holds ($3, ids), unless others were faster:
- * its running handlers stay the owners of their rows. Parameters: 1 former instances, 2 new one, 3 ids, 4 lease ms.
+ * A process that lost its session and has a new one takes along what it holds, unless others were faster: its running
+ * handlers stay the owners of their rows, also of those whose claim a crash of the server has forgotten. A lease that is not
+ * there any more is given anew where the lane has not gone on to another row meanwhile.
+ * Parameters: 1 former instances, 2 new one, 3 ids, 4 fences, 5 lease ms.
  */
 export const ADOPT = `
-  update infra.outbox_deliveries set owner = $2, leased_until = now() + $4::int * interval '1 millisecond'
-  where owner = any ($1::int[]) and delivery_id = any ($3::bigint[])
-  returning delivery_id, fence`;
+  update infra.outbox_deliveries d
+  set owner = $2, fence = r.fence, leased_until = now() + $5::int * interval '1 millisecond'
+  from (
+    select delivery_id, max(fence) as fence from unnest($3::bigint[], $4::int[]) as held (delivery_id, fence) group by delivery_id
+  ) r
+  where d.delivery_id = r.delivery_id and ${STILL_HELD('d', 'r.fence')} and (d.fence < r.fence or d.owner = any ($1::int[]))
+    and (d.leased_until > now() or ${LANE_FREE_FOR('d')})
+  returning d.delivery_id, d.fence`;
+
+/** Whether somebody registered, other than $2, has no session just now ($1 lock class): it may be on its way back. */
+export const IS_SOMEBODY_MISSING = `
+  select exists (
+    select 1 from infra.outbox_instances i
+    where i.instance_id <> $2 and pg_try_advisory_xact_lock_shared($1, i.instance_id)) as is_missing`;
 
 /**
  * Frees rows of owners that are not registered: commits that came after their process had gone, or after whoever saw it
@@ -160,16 +186,14 @@ export const RELEASE_ORPHANS = `
 /**
  * Extends the leases of what owner $1 holds: 2 ids, 3 fences, 4 lease ms. Passes over rows whose result is just being
  * written: waiting for them in another order than the writer's is a deadlock, and they need no lease any more. A lease that
- * ran out stays out where its lane has gone on to another row meanwhile. Index: outbox_deliveries_lane.
+ * ran out stays out where its lane has gone on to another row meanwhile.
  */
 export const RENEW_LEASES = `
   update infra.outbox_deliveries d set leased_until = now() + $4::int * interval '1 millisecond'
   from (
     select ours.delivery_id from infra.outbox_deliveries ours
     join unnest($2::bigint[], $3::int[]) as r (delivery_id, fence) using (delivery_id, fence)
-    where ours.owner = $1 and (ours.leased_until > now() or not exists (
-      select 1 from infra.outbox_deliveries other
-      where other.lane = ours.lane and other.delivery_id <> ours.delivery_id and other.owner is not null))
+    where ours.owner = $1 and (ours.leased_until > now() or ${LANE_FREE_FOR('ours')})
     for update of ours skip locked
   ) free
   where d.delivery_id = free.delivery_id`;
@@ -193,7 +217,7 @@ export const COMPLETE = `
   with done as (
     delete from infra.outbox_deliveries d
     using unnest($1::bigint[], $2::int[], $3::int[]) as r (delivery_id, fence, attempts)
-    where d.delivery_id = r.delivery_id and d.fence = r.fence
+    where d.delivery_id = r.delivery_id and ${STILL_HELD('d', 'r.fence')}
     returning d.delivery_id, d.event_id, d.subscriber, d.tenant_id, d.created_at, d.lane, r.attempts
   ), kept as (
     insert into infra.outbox_history (delivery_id, event_id, subscriber, tenant_id, attempts, created_at, completed_at)
@@ -213,17 +237,17 @@ export const COMPLETE = `
 
 /** Back to waiting. Parameters: 1 id, 2 fence, 3 delay ms, 4 attempts to add (0 for a snooze), 5 last error. */
 export const RESCHEDULE = `
-  update infra.outbox_deliveries
-  set owner = null, fence = fence + 1, leased_until = '-infinity', available_at = now() + $3::float8 * interval '1 millisecond',
+  update infra.outbox_deliveries d
+  set owner = null, fence = $2 + 1, leased_until = '-infinity', available_at = now() + $3::float8 * interval '1 millisecond',
       finished = finished + $4, started = 0, last_error = $5
-  where delivery_id = $1 and fence = $2`;
+  where delivery_id = $1 and ${STILL_HELD('d', '$2')}`;
 
 /** Gives up, keeping everything a person needs. Parameters: 1 id, 2 fence, 3 attempts, 4 reason, 5 code, 6 fingerprint. */
 export const BURY = `
-  with dead as (delete from infra.outbox_deliveries where delivery_id = $1 and fence = $2 returning *)
+  with dead as (delete from infra.outbox_deliveries d where delivery_id = $1 and ${STILL_HELD('d', '$2')} returning *)
   insert into infra.outbox_dead_letters (delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key,
     created_at, attempts, reason, error_code, fingerprint, fence)
-  select delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, created_at, $3, $4, $5, $6, fence from dead`;
+  select delivery_id, event_id, event_name, subscriber, tenant_id, ordering_key, created_at, $3, $4, $5, $6, $2 from dead`;
 
 /**
  * Frees what dead processes held. A process lives exactly as long as its session holds the advisory lock

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
@@ -6,13 +7,20 @@ import { Config } from '../config/config.js';
 import { connectionSettings } from '../database/data-source.js';
 import { ProviderGates } from '../gates/provider-gates.service.js';
 import { Claims, type NextInLanes } from './claims.js';
-import { ADOPT, FORGET_INSTANCES, PINNED_PLANS, RELEASE, RELEASE_ALL } from './deliveries.queries.js';
+import {
+  ADOPT,
+  FORGET_INSTANCES,
+  IS_SOMEBODY_MISSING,
+  PINNED_PLANS,
+  RELEASE,
+  RELEASE_ALL,
+} from './deliveries.queries.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryRunner } from './delivery-runner.js';
 import { FairQueue } from './fair-queue.js';
 import { Fetcher } from './fetcher.js';
 import { LeaseKeeper } from './lease-keeper.js';
-import { NOTIFY, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
+import { LIVENESS_LOCK_CLASS, NOTIFY, OutboxNotifier, OutboxSession, type SessionQuery } from './outbox-session.js';
 import { Results } from './results.js';
 import { Runs } from './runs.js';
 import { TroubleLog } from './trouble-log.js';
@@ -20,17 +28,18 @@ import { UnderWay } from './under-way.js';
 
 /** Leases are the fallback behind the liveness lock; renewed each second once they age. */
 export const LEASE_MS = 15_000;
-/** For what is said about rows, and for what became of them. */
-const LEASE_POOL_SIZE = 2;
+/** For getting rows, and for parting with them: their results, and what is given back or taken from the dead. */
+const CLAIM_POOL_SIZE = 2;
 const RESULT_POOL_SIZE = 2;
 /**
- * A lease need not survive the server, whose end is also that of every session and so of every lease: nobody waits for
- * the disk. What a handler then commits comes later in the same log, and so takes its lease along.
+ * A claim need not survive the server: nobody waits for the disk. What a handler then commits comes later in the same log,
+ * and so takes its claim along; where a crash has forgotten one, the row is free, and whoever holds it comes back for it.
  */
 const NOT_AWAITED = '-c synchronous_commit=off';
 const SWEEP_MS = 250;
 /** After an outage of the database everybody comes back within a second: none of them is dead before that. */
-const SWEEP_AFTER_RECONNECT_MS = 1_500;
+const BACK_WITHIN_MS = 1_500;
+const ATTENDANCE_MS = 25;
 const RENEW_MS = 1_000;
 const TIDY_MS = 1_000;
 /** How often to look for what the claims do not see. */
@@ -50,8 +59,8 @@ const STOP_RESULTS_MS = 2_000;
  */
 @Injectable()
 export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  /** For leases and wake-ups. */
-  private readonly pool: pg.Pool;
+  /** Not awaited by the disk, see above. */
+  private readonly claimPool: pg.Pool;
   private readonly resultPool: pg.Pool;
   private readonly session: OutboxSession;
   private readonly notifier: OutboxNotifier;
@@ -66,7 +75,10 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   private instance: number | undefined;
   /** Identities whose rows are still to be brought along or given back. */
   private former: number[] = [];
-  private sweepFrom = 0;
+  /** When those who are not back after an outage are dead, by `performance.now()`. */
+  private deadFrom = 0;
+  /** What somebody who is not back yet has under way, the database may show as free: its claim was forgotten. */
+  private isAwaitingOthers = false;
   private readonly capacity: number;
   private readonly tenantShare: number;
   private stopping: Promise<void> | undefined;
@@ -85,10 +97,10 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       const pool = new pg.Pool({ ...settings, ...own, idleTimeoutMillis: 0 });
       return pool.on('error', () => {});
     };
-    this.pool = poolOf({ max: LEASE_POOL_SIZE, options: `${PINNED_PLANS} ${NOT_AWAITED}`, pipeline: true });
+    this.claimPool = poolOf({ max: CLAIM_POOL_SIZE, options: `${PINNED_PLANS} ${NOT_AWAITED}`, pipeline: true });
     this.resultPool = poolOf({ max: RESULT_POOL_SIZE, options: PINNED_PLANS });
     this.trouble = new TroubleLog(logger);
-    this.notifier = new OutboxNotifier((sql) => this.pool.query(sql));
+    this.notifier = new OutboxNotifier((sql) => this.claimPool.query(sql));
     this.results = new Results(this.resultPool, this.trouble, {
       leaseMs: LEASE_MS,
       batchSize: OUTBOX_BATCH_SIZE,
@@ -97,9 +109,9 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       onDue: () => this.fetcher.look(),
     });
     const { tenantShare } = this;
-    this.claims = new Claims(this.pool, this.queue, gates, { leaseMs: LEASE_MS, tenantShare });
+    this.claims = new Claims(this.claimPool, this.queue, gates, { leaseMs: LEASE_MS, tenantShare });
     const isOpen = () => this.instance !== undefined && !this.stopping;
-    this.runs = new Runs(this.queue, runner, this.results, this.pool, logger, {
+    this.runs = new Runs(this.queue, runner, this.results, this.claimPool, logger, {
       concurrency: OUTBOX_CONCURRENCY,
       isOpen,
       onReleased: (delivery) => this.fetcher.roomAgain(delivery),
@@ -109,10 +121,10 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       capacity: this.capacity,
       concurrency: OUTBOX_CONCURRENCY,
       instance: () => this.instance,
-      isOpen,
+      isOpen: () => isOpen() && !this.isAwaitingOthers,
       onClaimed: (deliveries) => this.takeIn(deliveries),
     });
-    this.leases = new LeaseKeeper(this.pool, this.queue, LEASE_MS, logger);
+    this.leases = new LeaseKeeper(this.claimPool, this.resultPool, this.queue, LEASE_MS, logger);
     this.session = new OutboxSession(config.directDatabaseUrl, ROLE, {
       adopt: (instanceId, query) => this.adopt(instanceId, query),
       onUp: (instanceId) => {
@@ -121,7 +133,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
         this.claims.reset();
         this.logger.info({ instance_id: instanceId }, 'outbox dispatcher up');
         this.runs.deal();
-        this.wake();
+        void this.awaitOthers(instanceId);
       },
       onDown: (error) => {
         this.instance = undefined;
@@ -150,7 +162,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       if (await this.claims.discover()) this.fetcher.look();
     });
     this.every(SWEEP_MS, 'rescue', async (instance) => {
-      if (performance.now() >= this.sweepFrom && (await this.leases.rescue(instance))) this.wake();
+      if (performance.now() >= this.deadFrom && (await this.leases.rescue(instance))) this.wake();
     });
     this.every(RENEW_MS, 'lease renewal', (instance) => this.leases.renew(instance));
     this.every(TIDY_MS, 'tidying', async (instance) => {
@@ -219,7 +231,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.notifier.stop();
     await this.session.stop();
     const pools = new UnderWay();
-    for (const pool of [this.pool, this.resultPool]) pools.add(pool.end());
+    for (const pool of [this.claimPool, this.resultPool]) pools.add(pool.end());
     await pools.ended(STOP_RESULTS_MS);
   }
 
@@ -230,9 +242,9 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     if (instances.length === 0) return;
     metrics.set('outbox_dispatcher_up', 0);
     try {
-      const { rowCount } = await this.pool.query({ text: RELEASE_ALL, values: [instances], ...atTheEnd });
-      await this.pool.query({ text: FORGET_INSTANCES, values: [instances], ...atTheEnd });
-      if (rowCount) await this.pool.query({ text: NOTIFY, ...atTheEnd });
+      const { rowCount } = await this.resultPool.query({ text: RELEASE_ALL, values: [instances], ...atTheEnd });
+      await this.resultPool.query({ text: FORGET_INSTANCES, values: [instances], ...atTheEnd });
+      if (rowCount) await this.claimPool.query({ text: NOTIFY, ...atTheEnd });
     } catch (error) {
       this.trouble.failed('resignation', error);
     }
@@ -243,8 +255,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     const ids = deliveries.map(({ deliveryId }) => deliveryId);
     const fences = deliveries.map(({ fence }) => fence);
     try {
-      await this.pool.query({ text: RELEASE, values: [this.instance, ids, fences], ...atTheEnd });
-      await this.pool.query({ text: NOTIFY, ...atTheEnd });
+      await this.resultPool.query({ text: RELEASE, values: [this.instance, ids, fences], ...atTheEnd });
+      await this.claimPool.query({ text: NOTIFY, ...atTheEnd });
     } catch (error) {
       this.trouble.failed('release', error);
     }
@@ -256,13 +268,41 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.former = [...former, instanceId];
     if (former.length === 0) return;
     const ids = this.queue.held.map(({ deliveryId }) => deliveryId);
-    const adopted = await query<{ delivery_id: string; fence: number }>(ADOPT, [former, instanceId, ids, LEASE_MS]);
+    const fences = this.queue.held.map(({ fence }) => fence);
+    const parameters = [former, instanceId, ids, fences, LEASE_MS];
+    const adopted = await query<{ delivery_id: string; fence: number }>(ADOPT, parameters);
     const ours = new Map(adopted.map((row) => [row.delivery_id, row.fence]));
     this.queue.drain((delivery) => ours.get(delivery.deliveryId) === delivery.fence);
     await query(RELEASE_ALL, [former]);
     await query(FORGET_INSTANCES, [former]);
     this.former = [instanceId];
-    this.sweepFrom = performance.now() + SWEEP_AFTER_RECONNECT_MS;
+    this.deadFrom = performance.now() + BACK_WITHIN_MS;
+    this.isAwaitingOthers = true;
+  }
+
+  /** Claims nothing before everybody has adopted what is theirs, or is dead. */
+  private async awaitOthers(instance: number): Promise<void> {
+    const from = performance.now();
+    const mayBeAlive = () => this.instance === instance && performance.now() < this.deadFrom;
+    while (mayBeAlive() && (await this.isSomebodyMissing(instance))) await pause(ATTENDANCE_MS);
+    if (this.instance !== instance) return;
+    const waitedMs = Math.round(performance.now() - from);
+    if (waitedMs > ATTENDANCE_MS) this.logger.info({ waited_ms: waitedMs }, 'outbox has waited for other processes');
+    this.isAwaitingOthers = false;
+    this.wake();
+  }
+
+  private async isSomebodyMissing(instance: number): Promise<boolean> {
+    const values = [LIVENESS_LOCK_CLASS, instance];
+    try {
+      const query = { text: IS_SOMEBODY_MISSING, values, query_timeout: BACK_WITHIN_MS };
+      const { rows } = await this.resultPool.query<{ is_missing: boolean }>(query);
+      this.trouble.worked('attendance');
+      return rows[0]?.is_missing !== false;
+    } catch (error) {
+      this.trouble.failed('attendance', error);
+      return true;
+    }
   }
 
   private takeIn(deliveries: readonly Delivery[]): void {

@@ -17,7 +17,8 @@ export class LeaseKeeper {
   private readonly tidying = new DutyCycle(TIDYING_SHARE);
 
   constructor(
-    private readonly pool: pg.Pool,
+    private readonly claimPool: pg.Pool,
+    private readonly resultPool: pg.Pool,
     private readonly queue: FairQueue,
     private readonly leaseMs: number,
     private readonly logger: PinoLogger,
@@ -25,7 +26,7 @@ export class LeaseKeeper {
 
   /** @returns whether there is something to claim now */
   async rescue(instance: number): Promise<boolean> {
-    const { rowCount } = await this.pool.query({
+    const { rowCount } = await this.resultPool.query({
       name: 'outbox-rescue',
       text: RESCUE,
       values: [LIVENESS_LOCK_CLASS, instance],
@@ -42,7 +43,7 @@ export class LeaseKeeper {
     const ageing = this.queue.held.filter(({ heldSince }) => heldSince <= heldLonger);
     if (ageing.length === 0) return;
     const [ids, fences] = [ageing.map(({ deliveryId }) => deliveryId), ageing.map(({ fence }) => fence)];
-    await this.pool.query(RENEW_LEASES, [instance, ids, fences, this.leaseMs]);
+    await this.claimPool.query(RENEW_LEASES, [instance, ids, fences, this.leaseMs]);
   }
 
   /**
@@ -54,7 +55,7 @@ export class LeaseKeeper {
     if (!this.tidying.isDue) return false;
     return this.tidying.run(async () => {
       const strays = await this.releaseStrays(instance);
-      const { rowCount: orphans } = await this.pool.query(RELEASE_ORPHANS);
+      const { rowCount: orphans } = await this.resultPool.query(RELEASE_ORPHANS);
       return strays > 0 || (orphans ?? 0) > 0;
     });
   }
@@ -62,13 +63,13 @@ export class LeaseKeeper {
   /** What is owned and not held at two looks in a row: commits whose outcome was unknown, results nobody could write. */
   private async releaseStrays(instance: number): Promise<number> {
     const held = new Set(this.queue.held.map(({ deliveryId }) => deliveryId));
-    const { rows } = await this.pool.query<{ delivery_id: string; fence: number }>(OWNED, [instance]);
+    const { rows } = await this.claimPool.query<{ delivery_id: string; fence: number }>(OWNED, [instance]);
     for (const { deliveryId } of this.queue.held) held.add(deliveryId);
     const unheld = rows.filter((row) => !held.has(row.delivery_id));
     const strays = unheld.filter((row) => this.suspects.get(row.delivery_id) === row.fence);
     this.suspects = new Map(unheld.map((row) => [row.delivery_id, row.fence]));
     if (strays.length === 0) return 0;
-    const { rowCount } = await this.pool.query(RELEASE, [
+    const { rowCount } = await this.resultPool.query(RELEASE, [
       instance,
       strays.map((row) => row.delivery_id),
       strays.map((row) => row.fence),

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { PinoLogger } from 'nestjs-pino';
 import pg from 'pg';
 import { metrics } from '../../../src/common/metrics/metrics.js';
@@ -9,18 +10,27 @@ import { LeaseKeeper } from '../../../src/infra/outbox/lease-keeper.js';
 import { LIVENESS_LOCK_CLASS } from '../../../src/infra/outbox/outbox-session.js';
 import { eventually } from '../../support/eventually.js';
 import { FIRST, OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
+import { TcpProxy } from '../../support/tcp-proxy.js';
 
 async function counter(name: 'outbox_leases_lost_total' | 'outbox_rescues_total'): Promise<number> {
   const metric = await metrics.registry.getSingleMetric(name)?.get();
   return metric?.values[0]?.value ?? 0;
 }
 
+/** Long enough for a claim that should not be. */
+const CLAIM_MS = 200;
+
 describe('taking over', () => {
   let outbox: OutboxHarness;
+  let proxy: TcpProxy;
   beforeAll(async () => {
     outbox = await OutboxHarness.start();
+    proxy = await TcpProxy.start({ targets: () => [Number(new URL(outbox.url).port)] });
   });
-  afterAll(() => outbox.stop());
+  afterAll(async () => {
+    await outbox.stop();
+    await proxy.stop();
+  });
   afterEach(async () => {
     for (const process of [...outbox.processes]) await outbox.stopProcess(process);
     await outbox.db.query('truncate infra.outbox_deliveries, infra.outbox_dead_letters');
@@ -105,7 +115,7 @@ describe('taking over', () => {
         await outbox.db.query('select leased_until as until from infra.outbox_deliveries order by delivery_id')
       ).rows.map(({ until }) => until.getTime());
     const before = await leases();
-    await new LeaseKeeper(outbox.db, queue, 2 * leaseMs, {} as PinoLogger).renew(other.id);
+    await new LeaseKeeper(outbox.db, outbox.db, queue, 2 * leaseMs, {} as PinoLogger).renew(other.id);
     const after = await leases();
     expect(after[0]).toBeGreaterThanOrEqual(before[0] + leaseMs);
     expect(after[1]).toBe(before[1]);
@@ -196,6 +206,55 @@ describe('taking over', () => {
     expect(await counter('outbox_leases_lost_total')).toBe(lost);
     expect(await outbox.count('infra.outbox_instances')).toBe(1);
     expect(await outbox.count('infra.outbox_dead_letters')).toBe(0);
+  });
+
+  it('runs nothing twice when a crash of the server forgets claims, whoever comes back first', async () => {
+    const throughProxy = Object.assign(new URL(outbox.url), { host: `127.0.0.1:${proxy.port}` });
+    const late = await outbox.process('late', { DATABASE_URL: throughProxy.href });
+    const finishers: (() => void)[] = [];
+    const wait = () => new Promise<void>((resolve) => void finishers.push(resolve));
+    late.handlers.behave[FIRST] = wait;
+    await outbox.insertRows(30);
+    late.dispatcher.wake();
+    await eventually(() => finishers.length === 20, { label: 'as many as may are under way' });
+    const early = await outbox.process('early');
+    early.handlers.behave[FIRST] = ({ payload }) => (payload.n === 30 ? wait() : undefined);
+    await early.publish('held', 30);
+    await eventually(() => finishers.length === 21, { label: 'so is one of the other process' });
+    const before = [late, early].map(({ dispatcher }) => dispatcher.instanceId);
+    const lost = await counter('outbox_leases_lost_total');
+
+    const client = await outbox.db.connect();
+    await client.query('begin; lock table infra.outbox_deliveries in exclusive mode');
+    await proxy.refuse();
+    await client.query(`update infra.outbox_deliveries set owner = null, fence = fence - 1, leased_until = '-infinity'
+      where fence > 0`);
+    await outbox.terminateBackends();
+    await client.query('commit');
+    client.release();
+    const isBack = ({ dispatcher }: OutboxProcess) => ![undefined, ...before].includes(dispatcher.instanceId);
+    await eventually(() => isBack(early), { label: 'one is back' });
+    for (const finish of finishers.splice(0, 10)) finish();
+    await early.publish('unclaimed', 31);
+    await eventually(() => early.handlers.ends.some(({ n }) => n === 31), { label: 'what needs no claim is run' });
+    await outbox.insertRows(1, { keyPrefix: 'new' });
+    early.dispatcher.wake();
+    await pause(CLAIM_MS);
+    await proxy.accept();
+    await eventually(() => isBack(late), { label: 'the other is back' });
+    await pause(CLAIM_MS);
+    const finishAll = async () => {
+      for (const finish of finishers.splice(0)) finish();
+      return (await outbox.count('infra.outbox_deliveries')) === 0;
+    };
+    await eventually(finishAll, { deadlineMs: 15_000, label: 'everything is handled' });
+
+    const keys = [late, early].flatMap(({ handlers }) => handlers.starts).map(({ key }) => key);
+    expect(keys).toHaveLength(33);
+    expect(new Set(keys).size).toBe(33);
+    expect(late.handlers.starts.filter(({ key }) => key.startsWith('row'))).toHaveLength(30);
+    expect(await counter('outbox_leases_lost_total')).toBe(lost);
+    expect(early.lines('has waited for other processes')).toHaveLength(1);
   });
 
   it('loses nothing and has every effect once while all its connections are cut repeatedly', async () => {
