@@ -60,19 +60,10 @@ export class DeliveryRunner {
     const attempt = delivery.finished + 1;
     metrics.increment('outbox_dispatch_attempts_total', labels);
     if (delivery.isFirst) metrics.observe('outbox_wait_ms', waitMs, labels);
-    const line = {
-      event_name: event.eventName,
-      event_id: event.eventId,
-      outbox_id: delivery.deliveryId,
-      attempts: attempt,
-      subscriber: delivery.subscriber,
-    };
     try {
       await this.traced(delivery, subscription, waitMs);
-      this.logger.info(
-        { ...line, wait_ms: round(waitMs), latency_ms: round(performance.now() - startedAt) },
-        'event handled',
-      );
+      const latencyMs = performance.now() - startedAt;
+      this.logger.info(line(delivery, { wait_ms: round(waitMs), latency_ms: round(latencyMs) }), 'event handled');
       return { kind: 'done' };
     } catch (error) {
       const decision = decideFailure(
@@ -83,13 +74,13 @@ export class DeliveryRunner {
       );
       if (decision.kind === 'snooze') {
         const reason = error instanceof Snooze ? error.reason : errorCode(error);
-        this.logger.info({ ...line, delay_ms: decision.delayMs, reason }, 'event snoozed');
+        this.logger.info(line(delivery, { delay_ms: decision.delayMs, reason }), 'event snoozed');
         return { ...decision, errorCode: reason };
       }
       metrics.increment('outbox_dispatch_failures_total', labels);
       const level = decision.kind === 'dead_letter' ? 'error' : 'warn';
       this.logger[level](
-        { ...line, ...decision, err: error },
+        line(delivery, { ...decision, err: error }),
         `event ${decision.kind === 'retry' ? 'failed, will be retried' : 'is a dead letter'}`,
       );
       return {
@@ -139,11 +130,7 @@ export class DeliveryRunner {
         payload.error,
       );
     }
-    const timeoutMs = subscription.options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const deadline = new RunDeadline(timeoutMs, () => {
-      const message = `${subscription.name} exceeded ${timeoutMs} ms`;
-      return new AppError({ code: 'outbox.deadline', status: 504, message });
-    });
+    const deadline = new RunDeadline(subscription.name, subscription.options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     this.deadlines.add(deadline);
     const run = new Run(delivery.finished + 1, waitMs, deadline);
     try {
@@ -172,6 +159,19 @@ class Run implements DeliveryRun {
   get signal(): AbortSignal {
     return this.deadline.signal;
   }
+}
+
+/** What a log line says of a run. */
+function line({ deliveryId, subscriber, finished, event }: Delivery, more: object): object {
+  const { eventName, eventId } = event;
+  return {
+    event_name: eventName,
+    event_id: eventId,
+    outbox_id: deliveryId,
+    attempts: finished + 1,
+    subscriber,
+    ...more,
+  };
 }
 
 function round(ms: number): number {

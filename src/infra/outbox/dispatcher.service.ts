@@ -44,10 +44,10 @@ const RENEW_MS = 1_000;
 const TIDY_MS = 1_000;
 /** How often to look for what the claims do not see. */
 const DISCOVERY_MS = 500;
-/** Rows held in memory at most, and at least this many batches; beyond, rows are written due and unowned. */
+/** Rows that wait or run here at most, and at least this many batches; beyond, rows are written due and unowned. */
 const MIN_CAPACITY = 500;
 const BATCHES_HELD = 4;
-/** From so many rows of one tenant on (and twice what runs at once), no more of it are taken in: room for the others. */
+/** From so many waiting or running rows of one tenant on (and twice what runs at once), no more of it are taken in. */
 const MIN_TENANT_SHARE = 50;
 const STOP_GRACE_MS = 8_000;
 /** For handlers to notice the end of the grace, and for results to be written. */
@@ -114,7 +114,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.runs = new Runs(this.queue, runner, this.results, this.claimPool, logger, {
       concurrency: OUTBOX_CONCURRENCY,
       isOpen,
-      onReleased: (delivery) => this.fetcher.roomAgain(delivery),
+      onRoom: (delivery) => this.fetcher.roomAgain(delivery),
     });
     this.fetcher = new Fetcher(this.claims, this.queue, this.runs, this.trouble, {
       batchSize: OUTBOX_BATCH_SIZE,
@@ -172,8 +172,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
 
   /** Our instance id if so many more rows of a tenant fit in memory and pass their gates, else undefined: for anybody. */
   reserve(count: number, tenantId?: string, gates: readonly (string | undefined)[] = []): number | undefined {
-    const full = this.queue.size + count > this.capacity;
-    const crowded = tenantId !== undefined && this.queue.heldOf(tenantId) >= this.tenantShare;
+    const full = this.queue.roomWithin(this.capacity) < count;
+    const crowded = tenantId !== undefined && this.queue.sizeOf(tenantId) >= this.tenantShare;
     return this.stopping || full || crowded || this.queue.isShut(gates) ? undefined : this.instance;
   }
 

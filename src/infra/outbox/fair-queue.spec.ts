@@ -69,12 +69,36 @@ describe('the fair queue', () => {
   it('counts what it holds, running ones included, in all and by tenant', () => {
     const queue = filled(delivery('a', '1'), delivery('a', '2'), delivery('b', '3'));
     const taken = queue.take() as Delivery;
-    expect([queue.size, queue.heldOf('a'), queue.heldOf('b'), queue.heldOf('c')]).toEqual([3, 2, 1, 0]);
+    expect([queue.size, queue.sizeOf('a'), queue.sizeOf('b'), queue.sizeOf('c')]).toEqual([3, 2, 1, 0]);
     expect(queue.crowding(2)).toEqual(['a']);
     queue.release(taken);
     queue.release(taken);
-    expect([queue.size, queue.heldOf('a')]).toEqual([2, 1]);
+    expect([queue.size, queue.sizeOf('a')]).toEqual([2, 1]);
     expect(queue.crowding(2)).toEqual([]);
+  });
+
+  it('has room again when a handler is over, and the lane only when the result is written', () => {
+    const queue = filled(delivery('a', 'k'), delivery('a', 'k'), delivery('b', 'other'));
+    expect(queue.roomWithin(3)).toBe(0);
+    const taken = queue.take() as Delivery;
+    queue.finish(taken);
+    queue.finish(taken);
+    expect([queue.size, queue.sizeOf('a'), queue.held.length, queue.roomWithin(3)]).toEqual([2, 1, 3, 1]);
+    expect(queue.take()?.event.orderingKey).toBe('other');
+    expect(queue.take()).toBeUndefined();
+    queue.release(taken);
+    expect([queue.size, queue.sizeOf('a'), queue.held.length]).toEqual([2, 1, 2]);
+    expect(queue.take()?.event.orderingKey).toBe('k');
+  });
+
+  it('has no room for more than twice as much as may wait or run, whatever is handled', () => {
+    const queue = new FairQueue();
+    for (let n = 0; n < 4; n++) {
+      expect(queue.roomWithin(2)).toBe(Math.min(2, 4 - n));
+      queue.push(delivery('a', `${n}`));
+      queue.finish(queue.take() as Delivery);
+    }
+    expect(queue.roomWithin(2)).toBe(0);
   });
 
   it('keeps a newer claim of a row when the older run of it ends', () => {

@@ -9,10 +9,22 @@ const SUSPECT_PATIENCE_MS = 2_000;
 
 interface Tenant {
   readonly id: string;
-  held: number;
+  /** Rows whose handlers are not over. */
+  open: number;
   /** Not started, first ones first; suspects are elsewhere. */
-  waiting: Delivery[];
+  waiting: Held[];
 }
+
+interface Lane {
+  held: number;
+  isBusy: boolean;
+}
+
+const TENANT = Symbol('the tenant of what is held');
+const LANE = Symbol('the lane of what is held');
+const IS_OPEN = Symbol('whether the handler of what is held is not over');
+/** With what would be looked up again at each step. */
+type Held = Delivery & { [TENANT]: Tenant; [LANE]: Lane; [IS_OPEN]: boolean };
 
 /**
  * What this process holds, and the order in which it is started: tenants take turns, so that one tenant's flood
@@ -21,21 +33,22 @@ interface Tenant {
  */
 export class FairQueue {
   private readonly tenants = new Keyed<Tenant>(
-    (id) => ({ id, held: 0, waiting: [] }),
-    ({ held }) => held === 0,
+    (id) => ({ id, open: 0, waiting: [] }),
+    ({ open }) => open === 0,
   );
   /** Those of which something waits, in the order of their turns. */
   private turns: Tenant[] = [];
-  private suspects: Delivery[] = [];
-  private readonly lanes = new Keyed(
-    () => ({ isBusy: false }),
-    ({ isBusy }) => !isBusy,
+  private suspects: Held[] = [];
+  private readonly lanes = new Keyed<Lane>(
+    () => ({ held: 0, isBusy: false }),
+    ({ held }) => held === 0,
   );
   private readonly gates = new Keyed(
     () => ({ held: 0, running: 0 }),
     ({ held, running }) => held === 0 && running === 0,
   );
-  private readonly holding = new Bag<Delivery>();
+  private readonly holding = new Bag<Held>();
+  private open = 0;
 
   /** Rows held for a gate, running ones included. */
   readonly heldFor = (gate: string): number => this.gates.find(gate)?.held ?? 0;
@@ -43,31 +56,47 @@ export class FairQueue {
   /** @param slots how many rows behind a gate may run at once */
   constructor(private readonly slots: (gate: string) => number = () => Number.POSITIVE_INFINITY) {}
 
-  /** Rows held and not yet released, running ones included. */
+  /** Rows whose handlers are not over: those that wait and those that run. */
   get size(): number {
-    return this.holding.size;
+    return this.open;
+  }
+
+  /**
+   * For how many more rows there is room: `capacity` may wait or run, and no more than twice as many be held. Results that
+   * cannot be written must not let more and more be run.
+   */
+  roomWithin(capacity: number): number {
+    return Math.min(capacity - this.open, 2 * capacity - this.holding.size);
   }
 
   get held(): readonly Delivery[] {
     return this.holding.all;
   }
 
-  heldOf(tenantId: string): number {
-    return this.tenants.find(tenantId)?.held ?? 0;
+  /** How many of `size` are this tenant's. */
+  sizeOf(tenantId: string): number {
+    return this.tenants.find(tenantId)?.open ?? 0;
   }
 
-  /** Tenants of which at least `share` rows are held. */
+  /** Tenants that have at least `share` rows of `size`. */
   crowding(share: number): string[] {
-    return [...this.tenants].filter(({ held }) => held >= share).map(({ id }) => id);
+    return [...this.tenants].filter(({ open }) => open >= share).map(({ id }) => id);
   }
 
   push(delivery: Delivery): void {
+    const held = delivery as Held;
     const tenant = this.tenants.of(delivery.event.tenantId);
-    this.holding.add(delivery);
-    tenant.held++;
+    const lane = this.lanes.of(delivery.lane);
+    held[TENANT] = tenant;
+    held[LANE] = lane;
+    held[IS_OPEN] = true;
+    this.holding.add(held);
+    this.open++;
+    tenant.open++;
+    lane.held++;
     if (delivery.gate) this.gates.of(delivery.gate).held++;
-    if (delivery.started >= SUSPECT_AFTER_STARTS) this.suspects.push(delivery);
-    else if (tenant.waiting.push(delivery) === 1) this.turns.push(tenant);
+    if (delivery.started >= SUSPECT_AFTER_STARTS) this.suspects.push(held);
+    else if (tenant.waiting.push(held) === 1) this.turns.push(tenant);
   }
 
   /** The next row of the tenant whose turn it is, from a lane that is free; marks the lane busy. */
@@ -102,10 +131,20 @@ export class FairQueue {
     return this.suspects.some((suspect) => now - suspect.heldSince > SUSPECT_PATIENCE_MS && this.hasSlot(suspect));
   }
 
+  /** The handler of a row that was taken is over: there is room for another one, though not yet in its lane. */
+  finish(delivery: Delivery): void {
+    const held = delivery as Held;
+    if (!held[IS_OPEN]) return;
+    held[IS_OPEN] = false;
+    held[TENANT].open--;
+    this.open--;
+  }
+
   /** A row that was taken is no longer ours: finished, given back or lost. */
   release(delivery: Delivery): void {
-    this.forget(delivery);
-    this.lanes.of(delivery.lane).isBusy = false;
+    const held = delivery as Held;
+    this.forget(held);
+    held[LANE].isBusy = false;
     if (delivery.gate) {
       const gate = this.gates.of(delivery.gate);
       gate.running = Math.max(0, gate.running - 1);
@@ -114,7 +153,7 @@ export class FairQueue {
 
   /** Takes out and answers what has not started and does not satisfy `keep`; without it, everything. */
   drain(keep: (delivery: Delivery) => boolean = () => false): Delivery[] {
-    const out = this.suspects.filter((suspect) => !keep(suspect));
+    const out: Held[] = this.suspects.filter((suspect) => !keep(suspect));
     this.suspects = this.suspects.filter((suspect) => !out.includes(suspect));
     for (const tenant of this.turns) {
       const kept = tenant.waiting.filter(keep);
@@ -126,12 +165,12 @@ export class FairQueue {
     return out;
   }
 
-  private takeLater(rows: Delivery[]): Delivery | undefined {
+  private takeLater(rows: Held[]): Held | undefined {
     const index = rows.findIndex((delivery) => this.mayStart(delivery));
     return index < 0 ? undefined : rows.splice(index, 1)[0];
   }
 
-  private mayStart(delivery: Delivery): boolean {
+  private mayStart(delivery: Held): boolean {
     return this.isFree(delivery) && !this.isSuspected(delivery.lane);
   }
 
@@ -147,22 +186,23 @@ export class FairQueue {
     return gates.some((gate) => gate !== undefined && this.slots(gate) <= Math.max(1, this.heldFor(gate)));
   }
 
-  private isFree(delivery: Delivery): boolean {
-    return !this.lanes.find(delivery.lane)?.isBusy && this.hasSlot(delivery);
+  private isFree(delivery: Held): boolean {
+    return !delivery[LANE].isBusy && this.hasSlot(delivery);
   }
 
   private hasSlot({ gate }: Delivery): boolean {
     return gate === undefined || (this.gates.find(gate)?.running ?? 0) < this.slots(gate);
   }
 
-  private start(delivery: Delivery): void {
-    this.lanes.of(delivery.lane).isBusy = true;
+  private start(delivery: Held): void {
+    delivery[LANE].isBusy = true;
     if (delivery.gate) this.gates.of(delivery.gate).running++;
   }
 
-  private forget(delivery: Delivery): void {
+  private forget(delivery: Held): void {
     if (!this.holding.delete(delivery)) return;
-    this.tenants.of(delivery.event.tenantId).held--;
+    this.finish(delivery);
+    delivery[LANE].held--;
     if (delivery.gate) this.gates.of(delivery.gate).held--;
   }
 }

@@ -18,7 +18,7 @@ const CLAIM_RETRY_MS = 250;
 export interface FetcherOptions {
   /** Rows that a claim brings, at most. */
   batchSize: number;
-  /** Rows held at most. */
+  /** Rows that wait or run, at most. */
   capacity: number;
   /** Handlers at once, at most. */
   concurrency: number;
@@ -138,7 +138,8 @@ export class Fetcher {
   }
 
   private get room(): number {
-    return Math.min(this.options.batchSize, this.options.capacity - this.queue.size - this.asked);
+    const { batchSize, capacity } = this.options;
+    return Math.min(batchSize, this.queue.roomWithin(capacity) - this.asked);
   }
 
   private get hasRoom(): boolean {

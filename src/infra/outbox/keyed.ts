@@ -31,7 +31,9 @@ export class Keyed<T> {
   }
 
   private sweep(): void {
-    this.values = new Map([...this.values].filter(([, value]) => !this.isIdle(value)));
+    const { values } = this;
+    this.values = new Map();
+    for (const [key, value] of values) if (!this.isIdle(value)) this.values.set(key, value);
     this.room = ROOM + 2 * this.values.size;
   }
 }

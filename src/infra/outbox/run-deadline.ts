@@ -1,3 +1,5 @@
+import { AppError } from '../../common/errors/app-error.js';
+
 /** What a handler has, once its signal says stop, before it is given up. */
 const GIVE_UP_AFTER_MS = 1_000;
 
@@ -12,9 +14,12 @@ export class RunDeadline {
   private ended: { reason: unknown } | undefined;
   private giveUp: (() => void) | undefined;
 
-  /** @param reason what to abort with after `timeoutMs` */
-  constructor(timeoutMs: number, reason: () => unknown) {
-    this.timer = setTimeout(() => this.abort(reason()), timeoutMs);
+  /** @param what is said to have exceeded it */
+  constructor(what: string, timeoutMs: number) {
+    this.timer = setTimeout(() => {
+      const message = `${what} exceeded ${timeoutMs} ms`;
+      this.abort(new AppError({ code: 'outbox.deadline', status: 504, message }));
+    }, timeoutMs);
   }
 
   get signal(): AbortSignal {

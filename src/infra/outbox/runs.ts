@@ -15,8 +15,8 @@ export interface RunsOptions {
   concurrency: number;
   /** Whether anything may be started now. */
   isOpen: () => boolean;
-  /** A row is held no longer: there is room for another one. */
-  onReleased: (delivery: Delivery) => void;
+  /** A handler is over, or its result is written: there is room for another row. */
+  onRoom: (delivery: Delivery) => void;
 }
 
 /**
@@ -87,6 +87,8 @@ export class Runs {
       } finally {
         this.handling--;
         this.alone = false;
+        this.queue.finish(delivery);
+        this.options.onRoom(delivery);
         this.dealSoon();
       }
       if (result) await this.results.write(delivery, result);
@@ -95,7 +97,7 @@ export class Runs {
     }
     this.queue.release(delivery);
     this.dealSoon();
-    this.options.onReleased(delivery);
+    this.options.onRoom(delivery);
     this.underWay.end();
   }
 

@@ -42,6 +42,23 @@ describe('fairness', () => {
     return Math.max(0, own - 1 - from);
   }
 
+  it('goes on claiming while results are being written, but not for more than twice what it may hold', async () => {
+    const tenants = [TENANT, OTHER_TENANT];
+    for (const tenantId of tenants) await outbox.insertRows(1_000, { tenantId, keyPrefix: tenantId });
+    const client = await outbox.db.connect();
+    await client.query('begin; lock table infra.outbox_history in exclusive mode');
+    const app = await outbox.process('only', { OUTBOX_CONCURRENCY: '100', OUTBOX_BATCH_SIZE: '50' });
+    const { starts } = app.handlers;
+    await eventually(() => starts.length > 900, { label: 'twice the capacity of 500, but for half a batch at most' });
+    await pause(200);
+    expect(starts.length).toBeLessThanOrEqual(1_000);
+    await client.query('commit');
+    client.release();
+    await outbox.drained();
+    expect(new Set(starts.map(({ eventId }) => eventId)).size).toBe(2_000);
+    expect(starts).toHaveLength(2_000);
+  });
+
   it("lets one tenant's flood cost another no more than a few turns, when it is published here", async () => {
     await outbox.insertRows(2_000);
     const app = await outbox.process('all', { OUTBOX_CONCURRENCY: String(CONCURRENCY) });
