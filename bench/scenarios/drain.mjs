@@ -7,6 +7,9 @@ import { until, within } from '../lib/wait.mjs';
 
 const DRAIN_DEADLINE_MS = 40_000;
 const BUDGET_MS = 420_000;
+/** In one process: a worker runs for weeks, and what is compiled while it does counts for the first ones only. */
+const DRAINS = 6;
+const MEASURED = 3;
 
 /** @type {import('../lib/contend.mjs').Entry[]} */
 const LINE_UP = [
@@ -83,18 +86,22 @@ export const scenario = {
     ),
 
   section(results, { jobs }) {
-    const of = (/** @type {string} */ name) => results.get(name)?.values ?? [];
+    const of = (/** @type {string} */ name) => (results.get(name)?.values ?? []).flat();
     const floor = LINE_UP.find(({ against }) => against)?.name ?? '';
-    const cells = (/** @type {number[]} */ rates) => [
-      whole(median(rates)),
-      `${whole(Math.min(...rates))}-${whole(Math.max(...rates))}`,
-      ratio(median(rates) / median(of(floor))),
-    ];
+    const cells = (/** @type {number[][]} */ values) => {
+      const rates = values.flat();
+      return [
+        whole(median(rates)),
+        `${whole(Math.min(...rates))}-${whole(Math.max(...rates))}`,
+        ratio(median(rates) / median(of(floor))),
+      ];
+    };
     const fastestFirst = ([a], [b]) => (median(of(b)) || 0) - (median(of(a)) || 0);
+    const count = results.get(floor)?.values.length ?? 0;
     return `## Drain
 
-${whole(jobs)} no-op jobs that were there before the contender started, each seen to run exactly once; ${rounds(of(floor).length)}. Timed from the
-first handler's start until the last job is marked as done, in the second of two such drains in one process. Ours:
+${whole(jobs)} no-op jobs that were there before the contender started, each seen to run exactly once; ${rounds(count)}. Timed from the
+first handler's start until the last job is marked as done, in the last ${MEASURED} of ${DRAINS} such drains in one process. Ours:
 every job in a lane of its own, 100 tenants unless it says otherwise. graphile-worker and pg-boss with their logs,
 schedules and housekeeping off.
 
@@ -104,7 +111,7 @@ ${contendersTable(results, ['contender', 'jobs/s, median', 'min-max', 'ratio to 
 
 /**
  * Jobs a second over `jobs` no-op jobs that were there before the contender started, from the first handler's start
- * until every job is marked as done. The second of two drains in one process: a worker runs for weeks, and is compiled.
+ * until every job is marked as done.
  */
 export async function play({ contender: name, url, settings, jobs }) {
   const contender = await loadContender(name);
@@ -112,8 +119,9 @@ export async function play({ contender: name, url, settings, jobs }) {
   await client.connect();
   try {
     await contender.install(url, settings);
-    await drain(contender, client, url, settings, jobs);
-    return await drain(contender, client, url, settings, jobs);
+    const rates = [];
+    for (let n = 0; n < DRAINS; n++) rates.push(await drain(contender, client, url, settings, jobs));
+    return rates.slice(-MEASURED);
   } finally {
     await client.end();
   }
