@@ -181,7 +181,7 @@ export class Claims {
 
   /** Whether a tenant was passed over, of which there is not enough any more. */
   fitsAgain(tenantId: string): boolean {
-    return this.crowding.includes(tenantId) && this.queue.sizeOf(tenantId) < this.settings.tenantShare / 2;
+    return this.crowding.includes(tenantId) && this.queue.heldOf(tenantId) < this.settings.tenantShare / 2;
   }
 
   /** Nothing is known of the line any more. */

@@ -47,7 +47,7 @@ const DISCOVERY_MS = 500;
 /** Rows that wait or run here at most, and at least this many batches; beyond, rows are written due and unowned. */
 const MIN_CAPACITY = 500;
 const BATCHES_HELD = 4;
-/** From so many waiting or running rows of one tenant on (and twice what runs at once), no more of it are taken in. */
+/** From so many rows of one tenant on (and twice what runs at once), no more of it are taken in: room for the others. */
 const MIN_TENANT_SHARE = 50;
 const STOP_GRACE_MS = 8_000;
 /** For handlers to notice the end of the grace, and for results to be written. */
@@ -173,7 +173,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Our instance id if so many more rows of a tenant fit in memory and pass their gates, else undefined: for anybody. */
   reserve(count: number, tenantId?: string, gates: readonly (string | undefined)[] = []): number | undefined {
     const full = this.queue.roomWithin(this.capacity) < count;
-    const crowded = tenantId !== undefined && this.queue.sizeOf(tenantId) >= this.tenantShare;
+    const crowded = tenantId !== undefined && this.queue.heldOf(tenantId) >= this.tenantShare;
     return this.stopping || full || crowded || this.queue.isShut(gates) ? undefined : this.instance;
   }
 

@@ -69,11 +69,11 @@ describe('the fair queue', () => {
   it('counts what it holds, running ones included, in all and by tenant', () => {
     const queue = filled(delivery('a', '1'), delivery('a', '2'), delivery('b', '3'));
     const taken = queue.take() as Delivery;
-    expect([queue.size, queue.sizeOf('a'), queue.sizeOf('b'), queue.sizeOf('c')]).toEqual([3, 2, 1, 0]);
+    expect([queue.size, queue.heldOf('a'), queue.heldOf('b'), queue.heldOf('c')]).toEqual([3, 2, 1, 0]);
     expect(queue.crowding(2)).toEqual(['a']);
     queue.release(taken);
     queue.release(taken);
-    expect([queue.size, queue.sizeOf('a')]).toEqual([2, 1]);
+    expect([queue.size, queue.heldOf('a')]).toEqual([2, 1]);
     expect(queue.crowding(2)).toEqual([]);
   });
 
@@ -83,11 +83,11 @@ describe('the fair queue', () => {
     const taken = queue.take() as Delivery;
     queue.finish(taken);
     queue.finish(taken);
-    expect([queue.size, queue.sizeOf('a'), queue.held.length, queue.roomWithin(3)]).toEqual([2, 1, 3, 1]);
+    expect([queue.size, queue.heldOf('a'), queue.held.length, queue.roomWithin(3)]).toEqual([2, 2, 3, 1]);
     expect(queue.take()?.event.orderingKey).toBe('other');
     expect(queue.take()).toBeUndefined();
     queue.release(taken);
-    expect([queue.size, queue.sizeOf('a'), queue.held.length]).toEqual([2, 1, 2]);
+    expect([queue.size, queue.heldOf('a'), queue.held.length]).toEqual([2, 1, 2]);
     expect(queue.take()?.event.orderingKey).toBe('k');
   });
 

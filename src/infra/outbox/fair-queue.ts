@@ -9,8 +9,7 @@ const SUSPECT_PATIENCE_MS = 2_000;
 
 interface Tenant {
   readonly id: string;
-  /** Rows whose handlers are not over. */
-  open: number;
+  held: number;
   /** Not started, first ones first; suspects are elsewhere. */
   waiting: Held[];
 }
@@ -33,8 +32,8 @@ type Held = Delivery & { [TENANT]: Tenant; [LANE]: Lane; [IS_OPEN]: boolean };
  */
 export class FairQueue {
   private readonly tenants = new Keyed<Tenant>(
-    (id) => ({ id, open: 0, waiting: [] }),
-    ({ open }) => open === 0,
+    (id) => ({ id, held: 0, waiting: [] }),
+    ({ held }) => held === 0,
   );
   /** Those of which something waits, in the order of their turns. */
   private turns: Tenant[] = [];
@@ -73,14 +72,13 @@ export class FairQueue {
     return this.holding.all;
   }
 
-  /** How many of `size` are this tenant's. */
-  sizeOf(tenantId: string): number {
-    return this.tenants.find(tenantId)?.open ?? 0;
+  heldOf(tenantId: string): number {
+    return this.tenants.find(tenantId)?.held ?? 0;
   }
 
-  /** Tenants that have at least `share` rows of `size`. */
+  /** Tenants of which at least `share` rows are held. */
   crowding(share: number): string[] {
-    return [...this.tenants].filter(({ open }) => open >= share).map(({ id }) => id);
+    return [...this.tenants].filter(({ held }) => held >= share).map(({ id }) => id);
   }
 
   push(delivery: Delivery): void {
@@ -92,7 +90,7 @@ export class FairQueue {
     held[IS_OPEN] = true;
     this.holding.add(held);
     this.open++;
-    tenant.open++;
+    tenant.held++;
     lane.held++;
     if (delivery.gate) this.gates.of(delivery.gate).held++;
     if (delivery.started >= SUSPECT_AFTER_STARTS) this.suspects.push(held);
@@ -131,12 +129,11 @@ export class FairQueue {
     return this.suspects.some((suspect) => now - suspect.heldSince > SUSPECT_PATIENCE_MS && this.hasSlot(suspect));
   }
 
-  /** The handler of a row that was taken is over: there is room for another one, though not yet in its lane. */
+  /** The handler of a row that was taken is over: there is room for another one, though not yet in its lane or its share. */
   finish(delivery: Delivery): void {
     const held = delivery as Held;
     if (!held[IS_OPEN]) return;
     held[IS_OPEN] = false;
-    held[TENANT].open--;
     this.open--;
   }
 
@@ -202,6 +199,7 @@ export class FairQueue {
   private forget(delivery: Held): void {
     if (!this.holding.delete(delivery)) return;
     this.finish(delivery);
+    delivery[TENANT].held--;
     delivery[LANE].held--;
     if (delivery.gate) this.gates.of(delivery.gate).held--;
   }

@@ -18,7 +18,7 @@ async function counter(name: 'outbox_leases_lost_total' | 'outbox_rescues_total'
 }
 
 /** Long enough for a claim that should not be. */
-const CLAIM_MS = 200;
+const CLAIM_MS = 100;
 
 describe('taking over', () => {
   let outbox: OutboxHarness;
