@@ -39,6 +39,7 @@ const NOT_AWAITED = '-c synchronous_commit=off';
 const SWEEP_MS = 250;
 /** After an outage of the database everybody comes back within a second: none of them is dead before that. */
 const BACK_WITHIN_MS = 1_500;
+/** How often to look whether everybody is back. */
 const ATTENDANCE_MS = 25;
 const RENEW_MS = 1_000;
 const TIDY_MS = 1_000;
@@ -59,7 +60,7 @@ const STOP_RESULTS_MS = 2_000;
  */
 @Injectable()
 export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  /** Not awaited by the disk, see above. */
+  /** Its commits do not wait for the disk. */
   private readonly claimPool: pg.Pool;
   private readonly resultPool: pg.Pool;
   private readonly session: OutboxSession;
