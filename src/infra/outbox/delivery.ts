@@ -29,3 +29,8 @@ export interface Delivery {
 export function laneOf(subscriber: string, orderingKey: string): string {
   return `${subscriber}|${orderingKey}`;
 }
+
+/** What statements need to find rows as they are held: ids, and fences. */
+export function columnsOf(held: readonly Delivery[]): [ids: string[], fences: number[]] {
+  return [held.map(({ deliveryId }) => deliveryId), held.map(({ fence }) => fence)];
+}

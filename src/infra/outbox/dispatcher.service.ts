@@ -15,7 +15,7 @@ import {
   RELEASE,
   RELEASE_ALL,
 } from './deliveries.queries.js';
-import type { Delivery } from './delivery.js';
+import { columnsOf, type Delivery } from './delivery.js';
 import { DeliveryRunner } from './delivery-runner.js';
 import { FairQueue } from './fair-queue.js';
 import { Fetcher } from './fetcher.js';
@@ -253,10 +253,9 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
 
   private async release(deliveries: readonly Delivery[]): Promise<void> {
     if (deliveries.length === 0 || this.instance === undefined) return;
-    const ids = deliveries.map(({ deliveryId }) => deliveryId);
-    const fences = deliveries.map(({ fence }) => fence);
+    const values = [this.instance, ...columnsOf(deliveries)];
     try {
-      await this.resultPool.query({ text: RELEASE, values: [this.instance, ids, fences], ...atTheEnd });
+      await this.resultPool.query({ text: RELEASE, values, ...atTheEnd });
       await this.claimPool.query({ text: NOTIFY, ...atTheEnd });
     } catch (error) {
       this.trouble.failed('release', error);
@@ -268,9 +267,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     const former = this.former;
     this.former = [...former, instanceId];
     if (former.length === 0) return;
-    const ids = this.queue.held.map(({ deliveryId }) => deliveryId);
-    const fences = this.queue.held.map(({ fence }) => fence);
-    const parameters = [former, instanceId, ids, fences, LEASE_MS];
+    const parameters = [former, instanceId, ...columnsOf(this.queue.held), LEASE_MS];
     const adopted = await query<{ delivery_id: string; fence: number }>(ADOPT, parameters);
     const ours = new Map(adopted.map((row) => [row.delivery_id, row.fence]));
     this.queue.drain((delivery) => ours.get(delivery.deliveryId) === delivery.fence);
@@ -284,26 +281,23 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
   /** Claims nothing before everybody has adopted what is theirs, or is dead. */
   private async awaitOthers(instance: number): Promise<void> {
     const from = performance.now();
-    const mayBeAlive = () => this.instance === instance && performance.now() < this.deadFrom;
-    while (mayBeAlive() && (await this.isSomebodyMissing(instance))) await pause(ATTENDANCE_MS);
+    const values = [LIVENESS_LOCK_CLASS, instance];
+    const query = { text: IS_SOMEBODY_MISSING, values, query_timeout: BACK_WITHIN_MS };
+    let isSomebodyMissing = true;
+    const look = async () => {
+      const { rows } = await this.resultPool.query<{ is_missing: boolean }>(query);
+      isSomebodyMissing = rows[0]?.is_missing !== false;
+    };
+    while (this.instance === instance && performance.now() < this.deadFrom) {
+      await this.trouble.watch('attendance', look);
+      if (!isSomebodyMissing) break;
+      await pause(ATTENDANCE_MS);
+    }
     if (this.instance !== instance) return;
     const waitedMs = Math.round(performance.now() - from);
     if (waitedMs > ATTENDANCE_MS) this.logger.info({ waited_ms: waitedMs }, 'outbox has waited for other processes');
     this.isAwaitingOthers = false;
     this.wake();
-  }
-
-  private async isSomebodyMissing(instance: number): Promise<boolean> {
-    const values = [LIVENESS_LOCK_CLASS, instance];
-    try {
-      const query = { text: IS_SOMEBODY_MISSING, values, query_timeout: BACK_WITHIN_MS };
-      const { rows } = await this.resultPool.query<{ is_missing: boolean }>(query);
-      this.trouble.worked('attendance');
-      return rows[0]?.is_missing !== false;
-    } catch (error) {
-      this.trouble.failed('attendance', error);
-      return true;
-    }
   }
 
   private takeIn(deliveries: readonly Delivery[]): void {

@@ -2,6 +2,7 @@ import type { PinoLogger } from 'nestjs-pino';
 import type pg from 'pg';
 import { metrics } from '../../common/metrics/metrics.js';
 import { OWNED, RELEASE, RELEASE_ORPHANS, RENEW_LEASES, RESCUE } from './deliveries.queries.js';
+import { columnsOf } from './delivery.js';
 import { DutyCycle } from './duty-cycle.js';
 import type { FairQueue } from './fair-queue.js';
 import { LIVENESS_LOCK_CLASS } from './outbox-session.js';
@@ -42,8 +43,7 @@ export class LeaseKeeper {
     const heldLonger = performance.now() - this.leaseMs * FRESH_SHARE;
     const ageing = this.queue.held.filter(({ heldSince }) => heldSince <= heldLonger);
     if (ageing.length === 0) return;
-    const [ids, fences] = [ageing.map(({ deliveryId }) => deliveryId), ageing.map(({ fence }) => fence)];
-    await this.claimPool.query(RENEW_LEASES, [instance, ids, fences, this.leaseMs]);
+    await this.claimPool.query(RENEW_LEASES, [instance, ...columnsOf(ageing), this.leaseMs]);
   }
 
   /**
