@@ -1,9 +1,9 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { Writable } from 'node:stream';
 import { type INestApplicationContext, Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { LoggerModule } from 'nestjs-pino';
 import pg from 'pg';
-import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { createLogger } from '../../src/common/logging/logger.js';
 import { loadConfig } from '../../src/infra/config/config.js';
@@ -273,7 +273,7 @@ export class OutboxHarness {
       oneLane = false,
       available = "now() - interval '1 second'",
     } = options;
-    const eventIds = Array.from({ length: rows }, () => uuidv7());
+    const eventIds = Array.from({ length: rows }, () => randomUUIDv7());
     await this.db.query(
       `with given as (
          select event_id, jsonb_build_object('n', n - 1) as payload, n, gen_random_uuid() as correlation_id,

@@ -41,7 +41,7 @@ export async function textRecord(app: TestApp, caller: string): Promise<TextReco
   );
   const { rows: events } = await app.db.query<TextRecord['events'][number]>(
     `select replace(event_name, 'nmc.telephony.', '') as name, payload from infra.outbox_events
-     where payload ->> 'message_id' = $1 order by event_id`,
+     where payload ->> 'message_id' = $1 order by occurred_at`,
     [message.message_id],
   );
   return { message, attempts, events };

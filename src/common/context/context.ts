@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { v7 as uuidv7 } from 'uuid';
+import { randomUUIDv7 } from 'node:crypto';
 
 /** The closed list of the `module` log field. */
 export const MODULES = [
@@ -37,7 +37,7 @@ export function currentContext(): Context | undefined {
 
 /** The current correlation id; a fresh one where no unit of work is running, so that nothing is written without. */
 export function currentCorrelationId(): string {
-  return storage.getStore()?.correlationId ?? uuidv7();
+  return storage.getStore()?.correlationId ?? randomUUIDv7();
 }
 
 /** Runs `work` and everything it awaits in `context`. */

@@ -16,8 +16,12 @@ export function valid<Schema extends z.ZodType>(schema: Schema, body: unknown): 
   });
 }
 
+export function isUuid(id: string): boolean {
+  return z.uuid().safeParse(id).success;
+}
+
 /** @throws AppError `request.not_found` (404): an id that cannot exist */
 export function validUuid(id: string): string {
-  if (z.uuid().safeParse(id).success) return id;
+  if (isUuid(id)) return id;
   throw new AppError({ code: 'request.not_found', status: 404, message: 'No such id' });
 }

@@ -1,7 +1,7 @@
+import { randomUUIDv7 } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { v7 as uuidv7 } from 'uuid';
 import { type Context, currentContext, runInContext } from '../context/context.js';
 import type { WebhookRoute } from '../decorators/webhook.decorator.js';
 import type { AppLogger } from '../logging/logger.js';
@@ -30,7 +30,7 @@ const edges = new WeakMap<FastifyRequest, Edge>();
  */
 export function interceptHttpEdge(fastify: FastifyInstance, logger: AppLogger): void {
   fastify.addHook('onRequest', (request, reply, done) => {
-    const context = { correlationId: uuidv7(), module: moduleOf(request) };
+    const context = { correlationId: randomUUIDv7(), module: moduleOf(request) };
     const trace = runInContext(context, () => serverTrace(request));
     const edge: Edge = { context, trace, startedAt: performance.now(), facts: {} };
     edges.set(request, edge);

@@ -1,5 +1,5 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
 import type { Transaction } from '../../infra/database/database.js';
 import { Outbox } from '../../infra/outbox/outbox.service.js';
 import { callerKey } from '../../telephony/contracts/caller-key.js';
@@ -22,7 +22,7 @@ export class Threads {
   async open(tx: Transaction, contact: Contact): Promise<string> {
     const { tenantId, caller, businessNumber, trigger, triggerId } = contact;
     const [row] = await tx.query<{ thread_id: string; is_new: boolean }>(OPEN_THREAD, [
-      uuidv7(),
+      randomUUIDv7(),
       tenantId,
       caller,
       businessNumber,

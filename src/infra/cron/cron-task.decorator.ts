@@ -1,6 +1,6 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { applyDecorators, Logger, SetMetadata } from '@nestjs/common';
 import { Cron } from '@nestjs/schedule';
-import { v7 as uuidv7 } from 'uuid';
 import { MODULES, runInContext } from '../../common/context/context.js';
 import { wrapMethod } from '../../common/decorators/wrap-method.js';
 import { inSpan } from '../../common/tracing/spans.js';
@@ -32,7 +32,7 @@ export function CronTask(options: CronTaskOptions): MethodDecorator {
     SetMetadata(CRON_TASK, options),
     Cron(options.every, { name: options.name, waitForCompletion: true }),
     wrapMethod((original, self, args) =>
-      runInContext({ correlationId: uuidv7(), module }, async () => {
+      runInContext({ correlationId: randomUUIDv7(), module }, async () => {
         const [task, owner] = [options.name, self as object];
         try {
           await inSpan(`cron.${task}`, {}, () => original.apply(self, args));

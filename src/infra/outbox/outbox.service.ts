@@ -1,6 +1,6 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { SpanKind } from '@opentelemetry/api';
-import { v7 as uuidv7 } from 'uuid';
 import { currentContext, currentCorrelationId } from '../../common/context/context.js';
 import { currentTraceparent, inSpan } from '../../common/tracing/spans.js';
 import type { Transaction } from '../database/database.js';
@@ -30,7 +30,8 @@ interface Deliveries {
 }
 
 interface InsertedRow {
-  occurred_at: Date;
+  /** Milliseconds since the epoch. */
+  occurred_at: number;
   delivery_id: string;
   subscriber: string;
   gate: string | null;
@@ -55,7 +56,7 @@ export class Outbox {
    */
   publish<Payload>(tx: Transaction, contract: EventContract<Payload>, publication: Publication<Payload>): string {
     const event = {
-      eventId: uuidv7(),
+      eventId: randomUUIDv7(),
       eventName: contract.name,
       schemaVersion: contract.version,
       tenantId: publication.tenantId,
@@ -121,7 +122,7 @@ export class Outbox {
           waitedMs: 0,
           heldSince: sentAt,
           lane: laneOf(row.subscriber, event.orderingKey),
-          event: { ...event, occurredAt: row.occurred_at },
+          event: { ...event, occurredAt: new Date(row.occurred_at) },
         }),
       ),
     );

@@ -1,5 +1,5 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
 import { AppError } from '../../common/errors/app-error.js';
 import type { Transaction } from '../database/database.js';
 import { Tenant } from './tenant.entity.js';
@@ -8,7 +8,7 @@ import { Tenant } from './tenant.entity.js';
 @Injectable()
 export class Tenants {
   async create(tx: Transaction, details: { name: string; timeZone: string }): Promise<string> {
-    const tenantId = uuidv7();
+    const tenantId = randomUUIDv7();
     await tx.manager.insert(Tenant, { tenantId, ...details });
     return tenantId;
   }

@@ -1,8 +1,8 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance } from 'fastify';
 import { PinoLogger } from 'nestjs-pino';
-import { v7 as uuidv7 } from 'uuid';
 import { type BookingSample, onBookingSample } from '../../common/interceptors/booking-edge.js';
 import type { BookingExclusion } from '../../common/metrics/labels.js';
 import { metrics } from '../../common/metrics/metrics.js';
@@ -88,7 +88,7 @@ export class BookingSamples implements OnApplicationShutdown {
 
   private next(): Batch | undefined {
     if (!this.batch && this.waiting.length > 0) {
-      this.batch = { id: uuidv7(), held: this.waiting };
+      this.batch = { id: randomUUIDv7(), held: this.waiting };
       this.waiting = [];
     }
     return this.batch;

@@ -1,5 +1,5 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
 import { adoptCorrelation, currentCorrelationId } from '../../common/context/context.js';
 import { ComplianceApi } from '../../compliance/contracts/compliance.api.js';
 import type { Transaction } from '../../infra/database/database.js';
@@ -57,7 +57,7 @@ export class Calls {
   async see(tx: Transaction, line: Line, sighting: CallSighting): Promise<CallDecision> {
     const caller = classifyCaller(sighting.from);
     const [call] = await tx.query<CallRow>(LOCK_CALL, [
-      uuidv7(),
+      randomUUIDv7(),
       line.tenantId,
       sighting.callSid,
       caller.kind === 'reachable' ? caller.phone : caller.raw,

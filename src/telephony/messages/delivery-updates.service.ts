@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { validate as isUuid } from 'uuid';
 import { adoptCorrelation } from '../../common/context/context.js';
+import { isUuid } from '../../common/errors/valid.js';
 import type { Transaction } from '../../infra/database/database.js';
 import { type MessageRow, MessageStates } from './message-states.service.js';
 import { LOCK_MESSAGE_OF_CALLBACK, LOCK_SID, PARK_CALLBACK } from './messages.queries.js';

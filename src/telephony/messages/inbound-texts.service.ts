@@ -1,5 +1,5 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
 import { adoptCorrelation, currentCorrelationId } from '../../common/context/context.js';
 import { ComplianceApi } from '../../compliance/contracts/compliance.api.js';
 import type { Transaction } from '../../infra/database/database.js';
@@ -30,7 +30,7 @@ export class InboundTexts {
     const [journey] = await tx.query<{ correlation_id: string; recent: boolean }>(LATEST_JOURNEY, [tenantId, caller]);
     if (journey?.recent) adoptCorrelation(journey.correlation_id);
 
-    const messageId = uuidv7();
+    const messageId = randomUUIDv7();
     const messageSid = form.first('MessageSid') ?? '';
     const body = form.first('Body') ?? '';
     const businessNumber = form.first('To') ?? '';

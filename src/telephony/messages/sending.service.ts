@@ -1,5 +1,5 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
 import { currentCorrelationId } from '../../common/context/context.js';
 import { Database, type Transaction } from '../../infra/database/database.js';
 import { EffectivelyOnce } from '../../infra/effects/effectively-once.js';
@@ -30,7 +30,7 @@ export class Sending extends TelephonyApi {
   }
 
   async requestText(tx: Transaction, request: TextRequest): Promise<string> {
-    const messageId = uuidv7();
+    const messageId = randomUUIDv7();
     const line = await this.lines.get(tx, request.tenantId);
     const [fresh] = await tx.query<{ message_id: string }>(REQUEST_MESSAGE, [
       messageId,

@@ -1,4 +1,4 @@
-import { v7 as uuidv7 } from 'uuid';
+import { randomUUIDv7 } from 'node:crypto';
 import { runInContext } from '../../../src/common/context/context.js';
 import { metrics } from '../../../src/common/metrics/metrics.js';
 import { ORDER_LOCK_CLASS, PUBLISH } from '../../../src/infra/outbox/deliveries.queries.js';
@@ -38,7 +38,7 @@ describe('publishing', () => {
   it('reads the lane and nothing else, also when it was planned while there was nothing', async () => {
     const db = await outbox.db.connect();
     const publish = () => {
-      const [id, tenant] = [uuidv7(), uuidv7()];
+      const [id, tenant] = [randomUUIDv7(), randomUUIDv7()];
       const event = [id, Ping.name, Ping.version, tenant, null, id, null, null, 'lane', { n: 1 }];
       return db.query(PUBLISH, [...event, ORDER_LOCK_CLASS, 15_000, 1, [FIRST, SECOND], [null, null], [null, null]]);
     };
@@ -77,7 +77,12 @@ describe('publishing', () => {
       lookedUp.push(await outbox.count('infra.outbox_deliveries where envelope is null'));
       if (events.length === 1) throw new Error('not now');
     };
-    const caused = { causationId: uuidv7(), correlationId: uuidv7(), tenantId: TENANT, module: 'telephony' } as const;
+    const caused = {
+      causationId: randomUUIDv7(),
+      correlationId: randomUUIDv7(),
+      tenantId: TENANT,
+      module: 'telephony',
+    } as const;
     await runInContext(caused, () => app.publish('again', 5, { gate: 'g'.repeat(width) }));
     await outbox.drained();
     expect(events[1]).toEqual(events[0]);
