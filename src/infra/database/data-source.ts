@@ -1,4 +1,5 @@
-import type { DataSourceOptions } from 'typeorm';
+import type pg from 'pg';
+import type { DataSource, DataSourceOptions } from 'typeorm';
 import { MIGRATIONS } from './migrations/index.js';
 import { PooledClient } from './pooled-client.js';
 
@@ -46,4 +47,9 @@ export function dataSourceOptions({ databaseUrl, poolMax, isPooled }: PoolSettin
     // TypeORM's own logger prints parameters.
     logging: false,
   };
+}
+
+/** The pg pool beneath: the library has no public way to it. */
+export function poolOf(dataSource: DataSource): pg.Pool {
+  return (dataSource.driver as unknown as { master: pg.Pool }).master;
 }

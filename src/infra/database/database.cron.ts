@@ -1,9 +1,9 @@
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
-import type { Pool } from 'pg';
 import type { DataSource } from 'typeorm';
 import { metrics } from '../../common/metrics/metrics.js';
 import { CronTask } from '../cron/cron-task.decorator.js';
+import { poolOf } from './data-source.js';
 
 /** Reads the saturation of this process's pool, and what the server allows all pools together. */
 @Injectable()
@@ -18,8 +18,7 @@ export class DatabaseCron implements OnApplicationBootstrap {
   @CronTask({ name: 'infra.db_pool', every: '*/5 * * * * *' })
   async readPool(): Promise<void> {
     await metrics.collect('db_pool', ['db_connections_in_use', 'db_connections_waiting', 'db_connections_max'], () => {
-      // TypeORM keeps the pg pool here; it has no public way to its figures.
-      const pool = (this.dataSource.driver as unknown as { master: Pool }).master;
+      const pool = poolOf(this.dataSource);
       metrics.set('db_connections_in_use', pool.totalCount - pool.idleCount);
       metrics.set('db_connections_waiting', pool.waitingCount);
       metrics.set('db_connections_max', pool.options.max);

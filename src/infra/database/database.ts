@@ -11,6 +11,7 @@ import {
 } from 'typeorm';
 import { inSpan, isTraced } from '../../common/tracing/spans.js';
 import { Config } from '../config/config.js';
+import { poolOf } from './data-source.js';
 import { asDatabaseError } from './database.errors.js';
 
 /**
@@ -53,22 +54,17 @@ export class Database {
    * @throws DatabaseAway when the server did not answer
    */
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    const runner = this.dataSource.createQueryRunner();
-    const ends: Ends = { actions: [], trailing: [] };
-    const result = await this.inTransaction(runner, ends, work).finally(() => {
-      if (ends.trailing.length === 0) return runner.release();
-      void Promise.all(ends.trailing).then(() => runner.release());
-    });
-    for (const action of ends.actions) action();
+    const client = await this.connect().catch(refuse);
+    const transaction = new PipelinedTransaction(client, this.dataSource, !this.config.isPooled);
+    // Before what comes after the commit, which may want a connection at once.
+    const result = await transaction.run(work).finally(() => transaction.leave());
+    transaction.conclude();
     return result;
   }
 
-  private async inTransaction<T>(runner: QueryRunner, ends: Ends, work: (tx: Transaction) => Promise<T>): Promise<T> {
-    const connecting = isTraced()
-      ? inSpan('pg-pool.connect', { kind: SpanKind.CLIENT }, () => runner.connect())
-      : runner.connect();
-    const client = await connecting.catch(refuse);
-    return await new PipelinedTransaction(runner, client, ends, !this.config.isPooled).run(work);
+  private connect(): Promise<pg.PoolClient> {
+    const pool = poolOf(this.dataSource);
+    return isTraced() ? inSpan('pg-pool.connect', { kind: SpanKind.CLIENT }, () => pool.connect()) : pool.connect();
   }
 
   /** One statement, in a transaction of its own. */
@@ -86,14 +82,6 @@ function refuse(error: unknown): never {
   throw asDatabaseError(error);
 }
 
-/** What a transaction leaves behind. */
-interface Ends {
-  /** To be done after the commit. */
-  readonly actions: (() => void)[];
-  /** Statements behind the commit, whose connection is still theirs. */
-  readonly trailing: Promise<unknown>[];
-}
-
 /**
  * BEGIN travels with the first statement and COMMIT with the last ones: the connection is in pipeline mode. A statement
  * that is the only one is a transaction by itself, and work that sends none needs none.
@@ -101,20 +89,22 @@ interface Ends {
 class PipelinedTransaction implements Transaction {
   private readonly sends: ((query: Query) => Promise<void>)[] = [];
   private readonly followers: ((query: Query) => Promise<unknown>)[] = [];
+  /** Statements behind the commit, whose connection is still theirs. */
+  private readonly trailing: Promise<unknown>[] = [];
+  private readonly afterwards: (() => void)[] = [];
   private begun: Promise<unknown> | undefined;
+  private runner: QueryRunner | undefined;
 
   constructor(
-    private readonly runner: QueryRunner,
-    private readonly client: pg.ClientBase,
-    private readonly ends: Ends,
+    private readonly client: pg.PoolClient,
+    private readonly dataSource: DataSource,
     /** Whether the session is there for longer than the transaction, and with it what was prepared. */
     private readonly keepsSession: boolean,
   ) {}
 
   get manager(): EntityManager {
     this.begin();
-    // Else `save` would begin and commit by itself; the library cannot be told of a transaction that it did not begin.
-    (this.runner as { isTransactionActive: boolean }).isTransactionActive = true;
+    this.runner ??= runnerOn(this.client, this.dataSource);
     return this.runner.manager;
   }
 
@@ -133,7 +123,7 @@ class PipelinedTransaction implements Transaction {
   }
 
   afterCommit(action: () => void): void {
-    this.ends.actions.push(action);
+    this.afterwards.push(action);
   }
 
   async run<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
@@ -146,6 +136,18 @@ class PipelinedTransaction implements Transaction {
       const isOfEntities = error instanceof QueryFailedError || error instanceof QueryRunnerAlreadyReleasedError;
       throw isOfEntities ? asDatabaseError(error) : error;
     }
+  }
+
+  /** Does what was to be done after the commit. */
+  conclude(): void {
+    for (const action of this.afterwards) action();
+  }
+
+  /** Gives the connection back as soon as nothing of ours is on it. */
+  leave(): void {
+    void this.runner?.release();
+    if (this.trailing.length === 0) this.client.release();
+    else void Promise.all(this.trailing).then(() => this.client.release());
   }
 
   private begin(): void {
@@ -179,7 +181,7 @@ class PipelinedTransaction implements Transaction {
   }
 
   private follow(): void {
-    for (const send of this.followers) this.ends.trailing.push(send(this.send).catch(() => {}));
+    for (const send of this.followers) this.trailing.push(send(this.send).catch(() => {}));
   }
 
   private inOnePacket<T>(send: () => T): T {
@@ -208,4 +210,11 @@ class PipelinedTransaction implements Transaction {
         .query({ text: sql, values: [...parameters], ...(name && this.keepsSession && { name }) })
         .catch(refuse)
     ).rows;
+}
+
+/** The library neither takes a connection of others nor can be told of a transaction that it did not begin. */
+function runnerOn(client: pg.PoolClient, dataSource: DataSource): QueryRunner {
+  const runner = dataSource.createQueryRunner();
+  // Without the second, `save` would begin and commit by itself.
+  return Object.assign(runner, { databaseConnection: client, isTransactionActive: true });
 }

@@ -55,7 +55,7 @@ export const ORDER_LOCK_CLASS = 7_236_104;
  * 9 ordering key, 10 payload, 11 lock class, 12 lease ms, 13 owner or null, 14 subscribers, 15 due times, 16 gates.
  */
 export const PUBLISH = `
-  select occurred_at, delivery_id, subscriber, gate, owner, fence
+  select date_part('epoch', occurred_at) * 1000 as occurred_at, delivery_id, subscriber, gate, owner, fence
   from infra.outbox_publish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`;
 
 /** What may be claimed now, first things first, passing over the tenants and the gates in the given parameters. */

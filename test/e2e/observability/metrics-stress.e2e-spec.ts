@@ -3,6 +3,7 @@ import { SchedulerRegistry } from '@nestjs/schedule';
 import pg from 'pg';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { COLLECTORS, METRICS, type MetricName } from '../../../src/common/metrics/catalogue.js';
+import { poolOf } from '../../../src/infra/database/data-source.js';
 import { eventually } from '../../support/eventually.js';
 import { BUSINESS_NUMBER, TestApp } from '../../support/test-app.js';
 
@@ -163,7 +164,7 @@ describe('the scrape under stress', () => {
   it('asks the database nothing: with every connection taken it is whole, and nobody has waited for one', async () => {
     const jobs = [...app.app.get(SchedulerRegistry, { strict: false }).getCronJobs().values()];
     const dataSource = app.app.get(DataSource, { strict: false });
-    const pool = (dataSource.driver as unknown as { master: pg.Pool }).master;
+    const pool = poolOf(dataSource);
     const before = seriesOf(await scrape());
     // Only the scrape is left to want a connection.
     await Promise.all(jobs.map((job) => job.stop()));
