@@ -9,8 +9,12 @@ import { DutyCycle } from './duty-cycle.js';
 import type { FairQueue } from './fair-queue.js';
 import { Pipeline } from './pipeline.js';
 
-/** Looking from the very front may take this share of the time. */
+/** Looking from the very front may take this share of the time, and so may looking for what has just committed late. */
 const DISCOVERY_SHARE = 0.05;
+/** And most of it not even so far. */
+const LATE_COMMIT_US = 2_000_000;
+/** Who waited longer before anybody saw it, without a backlog, has committed late, and others with it. */
+const SLOW_COMMIT_MS = 50;
 /** What commits late stands at most so far behind the floor: longer than any statement takes. */
 const LATEST_COMMIT_US = (STATEMENT_TIMEOUT_MS + 2_000) * 1_000;
 
@@ -34,6 +38,8 @@ export interface Claim {
   deliveries: Delivery[];
   /** As many as there was room for: there may be more. */
   isFull: boolean;
+  /** Commits are slow just now: there may be more behind the floor. */
+  isOfSlowCommits: boolean;
 }
 
 type Send = (statement: pg.QueryArrayConfig) => Promise<{ rows: ClaimedRow[] }>;
@@ -49,6 +55,7 @@ export class Claims {
   /** The last claim passed over nobody. */
   private isOfAll = false;
   private readonly fromFront = new DutyCycle(DISCOVERY_SHARE);
+  private readonly forLate = new DutyCycle(DISCOVERY_SHARE);
   /** From `performance.now()` in microseconds to the database's clock, or a little less. */
   private clockOffset: number | undefined;
   /** Beside whatever is under way. */
@@ -102,7 +109,7 @@ export class Claims {
     if (toProbe.length > 0) {
       rows.push(...(await this.query(this.beside, 'outbox-claim-probes', CLAIM_PROBES, instance, [toProbe])));
     }
-    return { deliveries: deliveriesOf(rows), isFull };
+    return claimOf(rows, isFull);
   }
 
   /** Claims up to `room` rows of those who were never passed over, beside a claim that has come back to the others. */
@@ -118,7 +125,7 @@ export class Claims {
     const isFull = rows.length === room;
     if (!isNew && passed === this.passed) this.floor.claimed(look, { last: lastPlace(rows), isFull, sentAt });
     else this.floor.end(look);
-    return { deliveries: deliveriesOf(rows), isFull };
+    return claimOf(rows, isFull);
   }
 
   /**
@@ -129,6 +136,12 @@ export class Claims {
   discover(): Promise<boolean> {
     if (this.fromFront.isDue) return this.fromFront.run(() => this.discoverFrom(this.floor.behind(Infinity)));
     return this.discoverFrom(this.floor.behind(LATEST_COMMIT_US));
+  }
+
+  /** The same for what has just committed late, between those looks: while the disk is slow, that is everything. */
+  async discoverLate(): Promise<boolean> {
+    if (!this.forLate.isDue) return false;
+    return this.forLate.run(() => this.discoverFrom(this.floor.behind(LATE_COMMIT_US)));
   }
 
   private async discoverFrom(look: Look): Promise<boolean> {
@@ -234,6 +247,15 @@ export class Claims {
       this.passed = { tenants: [...new Set([...tenants, ...this.crowding])], gates: [...new Set([...gates, ...full])] };
     }
   }
+}
+
+function claimOf(rows: ClaimedRow[], isFull: boolean): Claim {
+  const deliveries = deliveriesOf(rows);
+  return {
+    deliveries,
+    isFull,
+    isOfSlowCommits: !isFull && deliveries.some(({ isFirst, waitedMs }) => isFirst && waitedMs > SLOW_COMMIT_MS),
+  };
 }
 
 /** In the order of their ids: Postgres answers in that of whichever index it went by, and nearly always it is this one. */

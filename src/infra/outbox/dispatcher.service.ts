@@ -158,7 +158,7 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       onOpen: () => this.fetcher.look(),
     });
     await this.session.start();
-    this.every(this.config.env.OUTBOX_POLL_MS, 'poll', async () => this.wake());
+    this.every(this.config.env.OUTBOX_POLL_MS, 'poll', async () => this.look());
     this.every(DISCOVERY_MS, 'discovery', async () => {
       if (await this.claims.discover()) this.fetcher.look();
     });
@@ -196,10 +196,14 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
     this.notifier.notify();
   }
 
-  /** Claims what is due; cheap to call. */
+  /** There are rows for anybody: claims them; cheap to call. */
   wake(): void {
+    this.look(true);
+  }
+
+  private look(isTold = false): void {
     this.results.noteLook();
-    this.fetcher.look();
+    this.fetcher.look(isTold);
     this.fetcher.lookAhead();
   }
 

@@ -23,3 +23,10 @@ it('rests after work that failed, too, and passes its error on', async () => {
   expect(await restAfter(failing)).toBeGreaterThan(70);
   await expect(new DutyCycle(1).run(failing)).rejects.toThrow('not now');
 });
+
+it('is not due while it is at work', async () => {
+  const cycle = new DutyCycle(0.2);
+  const work = cycle.run(() => pause(5));
+  expect(cycle.isDue).toBe(false);
+  await work;
+});

@@ -1,4 +1,4 @@
-/** Work that reads much, as often as is asked for it, but never for more than a share of the time. */
+/** Work that reads much, as often as is asked for it, but one at a time and never for more than a share of the time. */
 export class DutyCycle {
   private dueFrom = 0;
 
@@ -11,6 +11,7 @@ export class DutyCycle {
 
   async run<T>(work: () => Promise<T>): Promise<T> {
     const startedAt = performance.now();
+    this.dueFrom = Number.POSITIVE_INFINITY;
     try {
       return await work();
     } finally {

@@ -14,6 +14,7 @@ import { UnderWay } from './under-way.js';
  */
 const BUSY_LOOK_MS = 3;
 const CLAIM_RETRY_MS = 250;
+const NOTHING: Claim = { deliveries: [], isFull: false, isOfSlowCommits: false };
 
 export interface FetcherOptions {
   /** Rows that a claim brings, at most. */
@@ -37,6 +38,8 @@ export class Fetcher {
   private isFetching = false;
   private isFetchingAhead = false;
   private fetchAgain = false;
+  /** Somebody has said, since the last claim was sent, that there is something. */
+  private isTold = false;
   /** The last claim brought as much as it could. */
   private isBacklog = false;
   /** Rows that the claims under way may bring. */
@@ -54,8 +57,9 @@ export class Fetcher {
     private readonly options: FetcherOptions,
   ) {}
 
-  /** Cheap to call: calls during a claim become one more claim. */
-  look(): void {
+  /** Cheap to call: calls during a claim become one more claim. `isTold`: there is something, unless others were faster. */
+  look(isTold = false): void {
+    this.isTold ||= isTold;
     clearTimeout(this.busyLook);
     this.busyLook = undefined;
     // A new session looks by itself.
@@ -83,7 +87,7 @@ export class Fetcher {
   private async fetch(): Promise<void> {
     this.isFetching = true;
     /** Sent before the one ahead of it was answered. */
-    let following: Promise<boolean> | undefined;
+    let following: Promise<Claim> | undefined;
     try {
       do {
         this.fetchAgain = false;
@@ -91,13 +95,18 @@ export class Fetcher {
         this.starved = !following && !this.hasRoom;
         if (this.starved) this.runs.deal();
         if (!following && (this.starved || !this.options.isOpen())) return;
+        const { isTold } = this;
+        this.isTold = false;
         const claim = following ?? this.takeNext();
         following = this.isBacklog && this.mayFollow ? this.takeNext() : undefined;
-        this.isBacklog = await claim;
+        const { deliveries, isFull, isOfSlowCommits } = await claim;
+        this.isBacklog = isFull;
         if (this.isBacklog || following) this.fetchAgain = true;
         // The next claim goes out first: runs that never wait for anything would keep it from the socket.
         if (this.fetchAgain) setImmediate(this.runs.deal);
         else this.runs.deal();
+        const mayBeLate = isOfSlowCommits || (isTold && deliveries.length === 0);
+        if (mayBeLate && !this.fetchAgain) this.underWay.add(this.lookForLate());
       } while (this.fetchAgain);
       const sinceFound = performance.now() - this.foundAt;
       if (sinceFound < NOTIFY_INTERVAL_MS && this.queue.size < this.options.concurrency) {
@@ -111,6 +120,12 @@ export class Fetcher {
     } finally {
       this.isFetching = false;
     }
+  }
+
+  private lookForLate(): Promise<void> {
+    return this.trouble.watch('discovery', async () => {
+      if (await this.claims.discoverLate()) this.look();
+    });
   }
 
   private async fetchAhead(): Promise<void> {
@@ -127,7 +142,7 @@ export class Fetcher {
   }
 
   /** A failure is told when its turn comes, which may be later than it fails. */
-  private takeNext(): Promise<boolean> {
+  private takeNext(): Promise<Claim> {
     const taken = this.take((instance, room) => this.claims.next(instance, room));
     taken.catch(() => {});
     return taken;
@@ -146,19 +161,19 @@ export class Fetcher {
     return this.room >= this.options.batchSize / 2;
   }
 
-  /** @returns whether there may be more to claim */
-  private async take(claim: (instance: number, room: number) => Promise<Claim>): Promise<boolean> {
+  private async take(claim: (instance: number, room: number) => Promise<Claim>): Promise<Claim> {
     const { room } = this;
     const instance = this.options.instance();
-    if (instance === undefined) return false;
+    if (instance === undefined) return NOTHING;
     this.asked += room;
-    const { deliveries, isFull } = await claim(instance, room).finally(() => {
+    const taken = await claim(instance, room).finally(() => {
       this.asked -= room;
     });
     this.trouble.worked('claim');
-    if (instance !== this.options.instance()) return true; // Claimed for an identity that is over: given back as orphans.
-    this.options.onClaimed(deliveries);
-    if (deliveries.length > 0) this.foundAt = performance.now();
-    return isFull;
+    // Claimed for an identity that is over: given back as orphans, and to be claimed anew.
+    if (instance !== this.options.instance()) return { ...NOTHING, isFull: true };
+    this.options.onClaimed(taken.deliveries);
+    if (taken.deliveries.length > 0) this.foundAt = performance.now();
+    return taken;
   }
 }

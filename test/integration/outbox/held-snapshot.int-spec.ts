@@ -1,4 +1,7 @@
+import { jest } from '@jest/globals';
+import { Claims } from '../../../src/infra/outbox/claims.js';
 import { CLAIM } from '../../../src/infra/outbox/deliveries.queries.js';
+import { NOTIFY } from '../../../src/infra/outbox/outbox-session.js';
 import { eventually } from '../../support/eventually.js';
 import { OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
 
@@ -62,6 +65,28 @@ describe('a snapshot that somebody holds', () => {
     await outbox.drained();
     await outbox.insertRows(1, { keyPrefix: 'late', available: "now() - interval '1 hour'" });
     await eventually(() => app.handlers.ends.some(({ key }) => key === 'late0'), { label: 'the late row is handled' });
+  });
+
+  it('finds what committed late at once when it is told, whatever else it then finds', async () => {
+    const regular = jest.spyOn(Claims.prototype, 'discover').mockResolvedValue(false);
+    try {
+      for (const [round, waited] of [[1_500], [1_500, 200, 0]].entries()) {
+        await outbox.insertRows(1, { keyPrefix: `passed${round}`, available: 'now()' });
+        await outbox.drained();
+        for (const ms of waited) {
+          await outbox.insertRows(1, { keyPrefix: `late${round}-${ms}-`, available: `now() - interval '${ms} ms'` });
+        }
+        await eventually(
+          async () => {
+            await outbox.db.query(NOTIFY);
+            return (await outbox.count('infra.outbox_deliveries')) === 0;
+          },
+          { label: 'late rows are handled' },
+        );
+      }
+    } finally {
+      regular.mockRestore();
+    }
   });
 
   it('finds what committed seconds late at once, even where a look from the very front takes its time', async () => {
