@@ -63,15 +63,16 @@ export class Claims {
   /** Behind the claim under way. */
   private readonly behind: Send;
 
-  /** @param pool its connections in pipeline mode */
+  /** @param claimPool its connections in pipeline mode */
   constructor(
-    private readonly pool: pg.Pool,
+    private readonly claimPool: pg.Pool,
+    private readonly resultPool: pg.Pool,
     private readonly queue: FairQueue,
     private readonly gates: ProviderGates,
     private readonly settings: { leaseMs: number; tenantShare: number },
   ) {
-    const pipeline = new Pipeline(pool);
-    this.beside = (statement) => pool.query(statement);
+    const pipeline = new Pipeline(claimPool);
+    this.beside = (statement) => claimPool.query(statement);
     this.behind = (statement) => pipeline.query(statement);
   }
 
@@ -163,7 +164,7 @@ export class Claims {
     { tenants, gates }: PassedOver,
     since: number,
   ): Promise<{ lookedAt: number; first: Place | undefined }> {
-    const { rows } = await this.pool.query<{ looked_at: number; at: number | null; delivery_id: string }>({
+    const { rows } = await this.claimPool.query<{ looked_at: number; at: number | null; delivery_id: string }>({
       name: 'outbox-discovery',
       text: FIRST_CLAIMABLE,
       values: [tenants, gates, since],
@@ -230,7 +231,7 @@ export class Claims {
     const startedAt = performance.now();
     const { rows } = await send({ name, text, values, rowMode: 'array' });
     if (rows.length === 0 || performance.now() - startedAt < LANE_MARGIN_MS) return rows;
-    const yielded = await this.pool.query<{ delivery_id: string }>(YIELD, [instance, rows.map(([id]) => id)]);
+    const yielded = await this.resultPool.query<{ delivery_id: string }>(YIELD, [instance, rows.map(([id]) => id)]);
     const isOthers = new Set(yielded.rows.map(({ delivery_id }) => delivery_id));
     return rows.filter(([id]) => !isOthers.has(id));
   }

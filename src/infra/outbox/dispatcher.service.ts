@@ -110,7 +110,8 @@ export class Dispatcher implements OnApplicationBootstrap, BeforeApplicationShut
       onDue: () => this.fetcher.look(),
     });
     const { tenantShare } = this;
-    this.claims = new Claims(this.claimPool, this.queue, gates, { leaseMs: LEASE_MS, tenantShare });
+    const claimSettings = { leaseMs: LEASE_MS, tenantShare };
+    this.claims = new Claims(this.claimPool, this.resultPool, this.queue, gates, claimSettings);
     const isOpen = () => this.instance !== undefined && !this.stopping;
     this.runs = new Runs(this.queue, runner, this.results, this.claimPool, logger, {
       concurrency: OUTBOX_CONCURRENCY,

@@ -32,7 +32,7 @@ describe('claims', () => {
   beforeEach(() => {
     pool = pipelined({ options: PINNED_PLANS, max: 2 });
     const gates = new ProviderGates(silent, new GateLimits());
-    claims = new Claims(pool, new FairQueue(), gates, { leaseMs: 15_000, tenantShare: 1_000 });
+    claims = new Claims(pool, pool, new FairQueue(), gates, { leaseMs: 15_000, tenantShare: 1_000 });
   });
   afterEach(async () => {
     await pool.end();

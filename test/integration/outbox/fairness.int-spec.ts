@@ -140,7 +140,7 @@ describe('fairness', () => {
       pool = new pg.Pool({ connectionString: outbox.url, options: PINNED_PLANS, max: 1 });
       queue = new FairQueue();
       const gates = new ProviderGates(silent, new GateLimits());
-      claims = new Claims(pool, queue, gates, { leaseMs: 15_000, tenantShare: 50 });
+      claims = new Claims(pool, pool, queue, gates, { leaseMs: 15_000, tenantShare: 50 });
       await outbox.insertRows(300);
       await claims.discover();
       expect(await take()).toHaveLength(room);

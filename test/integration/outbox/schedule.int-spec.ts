@@ -1,6 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { jest } from '@jest/globals';
+import pg from 'pg';
 import { metrics } from '../../../src/common/metrics/metrics.js';
-import { LANE_MARGIN_MS } from '../../../src/infra/outbox/deliveries.queries.js';
+import { LANE_MARGIN_MS, PINNED_PLANS, YIELD } from '../../../src/infra/outbox/deliveries.queries.js';
 import { OutboxCron } from '../../../src/infra/outbox/outbox.cron.js';
 import { eventually } from '../../support/eventually.js';
 import { FIRST, type Handlers, Later, OutboxHarness, type OutboxProcess } from '../../support/outbox-harness.js';
@@ -121,6 +123,7 @@ describe('what is due, and what is scheduled', () => {
     await app.publish('taken', 1, { contract: Later, due: new Date(Date.now() + HOUR_MS) });
     const [first] = (await outbox.db.query('select delivery_id as id from infra.outbox_deliveries')).rows;
     const held = await outbox.holdUp(`new.fence <> old.fence and new.delivery_id <> ${first.id}`);
+    const sent = jest.spyOn(pg.Client.prototype, 'query');
     try {
       await outbox.insertRows(1, { keyPrefix: 'taken', oneLane: true });
       const isHeldUp = async () => (await held.count()) >= 1;
@@ -133,10 +136,14 @@ describe('what is due, and what is scheduled', () => {
       const given = async () => (await outbox.count('infra.outbox_deliveries where fence = 2 and owner is null')) === 1;
       await eventually(given, { label: 'the later one is given back' });
       expect(all('starts')).toHaveLength(1);
+      const yielding = sent.mock.calls.findIndex((call) => (call as unknown[])[0] === YIELD);
+      // Whatever parts with a row waits for the disk.
+      expect(sent.mock.contexts[yielding]).toMatchObject({ connectionParameters: { options: PINNED_PLANS } });
       running.resolve();
       await outbox.drained();
       expect(all('starts')).toHaveLength(2);
     } finally {
+      sent.mockRestore();
       running.resolve();
       await held.remove();
     }
