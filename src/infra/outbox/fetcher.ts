@@ -12,7 +12,7 @@ import { UnderWay } from './under-way.js';
  * and while we could start more at once, we look again by ourselves, first after this time and then after twice as long
  * each time.
  */
-const BUSY_LOOK_MS = 3;
+const BUSY_LOOK_MS = 1;
 const CLAIM_RETRY_MS = 250;
 const NOTHING: Claim = { deliveries: [], isFull: false, isOfSlowCommits: false };
 
