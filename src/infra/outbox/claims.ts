@@ -139,9 +139,13 @@ export class Claims {
     return this.discoverFrom(this.floor.behind(LATEST_COMMIT_US));
   }
 
+  /** Whether looking for what has just committed late would not take too much of the time. */
+  get mayDiscoverLate(): boolean {
+    return this.forLate.isDue;
+  }
+
   /** The same for what has just committed late, between those looks: while the disk is slow, that is everything. */
-  async discoverLate(): Promise<boolean> {
-    if (!this.forLate.isDue) return false;
+  discoverLate(): Promise<boolean> {
     return this.forLate.run(() => this.discoverFrom(this.floor.behind(LATE_COMMIT_US)));
   }
 

@@ -106,7 +106,7 @@ export class Fetcher {
         if (this.fetchAgain) setImmediate(this.runs.deal);
         else this.runs.deal();
         const mayBeLate = isOfSlowCommits || (isTold && deliveries.length === 0);
-        if (mayBeLate && !this.fetchAgain) this.underWay.add(this.lookForLate());
+        if (mayBeLate && !this.fetchAgain && this.claims.mayDiscoverLate) this.underWay.add(this.lookForLate());
       } while (this.fetchAgain);
       const sinceFound = performance.now() - this.foundAt;
       if (sinceFound < NOTIFY_INTERVAL_MS && this.queue.size < this.options.concurrency) {
