@@ -56,7 +56,7 @@ export class Database {
   async transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     const client = await this.connect().catch(refuse);
     const transaction = new PipelinedTransaction(client, this.dataSource, !this.config.isPooled);
-    // Before what comes after the commit, which may want a connection at once.
+    // The connection goes back before what comes after the commit, which may want one at once.
     const result = await transaction.run(work).finally(() => transaction.leave());
     transaction.conclude();
     return result;
