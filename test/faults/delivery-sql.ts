@@ -97,19 +97,8 @@ export class DeliverySql {
     isLater: boolean,
   ): Promise<{ id: string; owner: number | null }> {
     const due = isLater ? new Date(Date.now() + HOUR_MS) : null;
-    const id = randomUUIDv7();
-    const event = [
-      id,
-      'nmc.telephony.CallDetected',
-      '1.0.0',
-      TENANT,
-      null,
-      randomUUIDv7(),
-      null,
-      null,
-      lane,
-      '{"n": 1}',
-    ];
+    const [id, correlation] = [randomUUIDv7(), randomUUIDv7()];
+    const event = [id, 'nmc.telephony.CallDetected', '1.0.0', TENANT, null, correlation, null, null, lane, '{"n": 1}'];
     const parameters = [...event, ORDER_LOCK_CLASS, HOUR_MS, owner ?? null, [SUBSCRIBER], [due], [null]];
     const { rows } = await this.db.query<{ delivery_id: string; owner: number | null }>(PUBLISH, parameters);
     return { id: rows[0]?.delivery_id ?? '', owner: rows[0]?.owner ?? null };

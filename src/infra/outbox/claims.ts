@@ -11,12 +11,12 @@ import { Pipeline } from './pipeline.js';
 
 /** Looking from the very front may take this share of the time, and so may looking for what has just committed late. */
 const DISCOVERY_SHARE = 0.05;
-/** And most of it not even so far. */
-const LATE_COMMIT_US = 2_000_000;
-/** Who waited longer before anybody saw it, without a backlog, has committed late, and others with it. */
-const SLOW_COMMIT_MS = 50;
 /** What commits late stands at most so far behind the floor: longer than any statement takes. */
 const LATEST_COMMIT_US = (STATEMENT_TIMEOUT_MS + 2_000) * 1_000;
+/** And nearly all of it no further than this. */
+const USUALLY_LATEST_COMMIT_US = 2_000_000;
+/** Who waited longer before anybody saw it, without a backlog, has committed late, and others with it. */
+const SLOW_COMMIT_MS = 50;
 
 /** Whose rows claims leave for later: there is enough of them, or they may not run now. */
 export interface PassedOver {
@@ -146,7 +146,7 @@ export class Claims {
 
   /** The same for what has just committed late, between those looks: while the disk is slow, that is everything. */
   discoverLate(): Promise<boolean> {
-    return this.forLate.run(() => this.discoverFrom(this.floor.behind(LATE_COMMIT_US)));
+    return this.forLate.run(() => this.discoverFrom(this.floor.behind(USUALLY_LATEST_COMMIT_US)));
   }
 
   private async discoverFrom(look: Look): Promise<boolean> {
